@@ -1,0 +1,1 @@
+"""The scheduled job of leadlight: trains, scores and writes back; SQL owns the metrics."""

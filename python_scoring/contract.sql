@@ -1,0 +1,134 @@
+-- The tables that others write, and the ones the job writes. Idempotent; a build never drops them.
+
+create schema if not exists tracking;
+create schema if not exists scoring;
+
+-- One row per delivered event. Landing is permissive: validity and uniqueness are settled when
+-- events are cleaned. delivery_id tells deliveries apart whose every other column is alike.
+create table if not exists tracking.events (
+    delivery_id bigint generated always as identity primary key,
+    event_id text,
+    event_type text,
+    user_id text,
+    session_id text,
+    occurred_at timestamptz,
+    amount numeric,
+    properties jsonb,
+    loaded_at timestamptz not null default now()
+);
+
+-- Every increment begins by asking for the newest arrivals.
+create index if not exists events_loaded_at on tracking.events (loaded_at);
+
+-- One row per load: a file, or a simulation. What stands here is never loaded a second time.
+create table if not exists tracking.loads (
+    load_id bigint generated always as identity primary key,
+    source text not null unique,
+    target text not null,
+    n_rows bigint not null,
+    n_rejected bigint not null,
+    loaded_at timestamptz not null default now()
+);
+
+-- One row per row of a file that does not fit the contract's columns.
+create table if not exists tracking.load_rejects (
+    load_id bigint not null references tracking.loads (load_id),
+    file text not null,
+    line bigint not null,
+    reason text not null,
+    content text not null
+);
+
+-- One row per (task, model_version, run_kind, entity_id, as_of_at). Append-only.
+create table if not exists scoring.predictions (
+    prediction_id uuid primary key default gen_random_uuid(),
+    task text not null,
+    model_version text not null,
+    run_kind text not null check (run_kind in ('live', 'backtest')),
+    entity_id text not null,
+    as_of_at timestamptz not null,
+    predicted_at timestamptz not null default now(),
+    -- NaN is greater than every other number here, so the range refuses it too.
+    score double precision check (score between 0 and 1),
+    predicted_value double precision
+    check (predicted_value > '-infinity' and predicted_value < 'infinity'),
+    segment integer,
+    threshold double precision check (threshold between 0 and 1),
+    attributes jsonb not null default '{}' check (jsonb_typeof(attributes) = 'object'),
+    loaded_at timestamptz not null default now(),
+    unique (task, model_version, run_kind, entity_id, as_of_at),
+    constraint predictions_fit_one_kind check (
+        num_nonnulls(score, predicted_value, segment) = 1
+    ),
+    constraint predictions_have_threshold_with_score check (
+        (score is null) = (threshold is null)
+    )
+);
+
+create index if not exists predictions_loaded_at on scoring.predictions (loaded_at);
+
+-- One row per (experiment, entity_id): the arm is decided once, when it is written. Append-only.
+create table if not exists scoring.assignments (
+    experiment text not null,
+    entity_id text not null,
+    assigned_at timestamptz not null default now(),
+    arm text not null,
+    offer_amount numeric not null default 0
+    check (offer_amount >= 0 and offer_amount < 'infinity'),
+    prediction_id uuid,
+    loaded_at timestamptz not null default now(),
+    primary key (experiment, entity_id)
+);
+
+create index if not exists assignments_loaded_at on scoring.assignments (loaded_at);
+
+-- One row per trained version of a task; at most one of them is champion.
+create table if not exists scoring.models (
+    task text not null,
+    model_version text not null,
+    status text not null check (status in ('champion', 'challenger', 'retired')),
+    algorithm text not null,
+    parameters jsonb not null,
+    features jsonb not null,
+    trained_at timestamptz not null default now(),
+    trained_from timestamptz not null,
+    trained_through timestamptz not null,
+    judged_from timestamptz not null,
+    judged_through timestamptz not null,
+    n_training_rows bigint not null,
+    n_out_of_time_rows bigint not null,
+    metrics jsonb not null,
+    reason text not null,
+    artifact bytea not null,
+    artifact_sha256 text not null,
+    primary key (task, model_version)
+);
+
+create unique index if not exists models_one_champion
+on scoring.models (task) where status = 'champion';
+
+-- One row per candidate that a training tried.
+create table if not exists scoring.training_trials (
+    task text not null,
+    model_version text not null,
+    trial integer not null,
+    algorithm text not null,
+    parameters jsonb not null,
+    mean_log_loss double precision not null,
+    std_log_loss double precision not null,
+    fit_seconds double precision not null,
+    primary key (task, model_version, trial),
+    foreign key (task, model_version) references scoring.models (task, model_version)
+);
+
+-- One row per run of the job, finished or not.
+create table if not exists scoring.runs (
+    run_id bigint generated always as identity primary key,
+    command text not null,
+    status text not null default 'running'
+    check (status in ('running', 'succeeded', 'failed', 'abandoned')),
+    started_at timestamptz not null default now(),
+    finished_at timestamptz,
+    details jsonb not null default '{}',
+    error text
+);

