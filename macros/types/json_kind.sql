@@ -1,0 +1,3 @@
+{% macro json_kind(column) -%}
+    jsonb_typeof({{ column }})
+{%- endmacro %}

@@ -1,0 +1,3 @@
+{% macro json_omit(column, keys) -%}
+    ({{ column }} - array['{{ keys | join("', '") }}'])
+{%- endmacro %}

@@ -1,0 +1,3 @@
+{% macro json_text(column, key) -%}
+    ({{ column }} ->> {{ key }})
+{%- endmacro %}

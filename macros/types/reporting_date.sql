@@ -1,0 +1,3 @@
+{% macro reporting_date(column) -%}
+    cast({{ reporting_time(column) }} as date)
+{%- endmacro %}

@@ -1,0 +1,178 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='delete+insert',
+        unique_key='entity_id',
+        on_schema_change='fail',
+        indexes=[
+            {'columns': ['entity_id'], 'unique': true},
+            {'columns': ['as_of_at']},
+            {'columns': ['change_number']},
+        ]
+    )
+}}
+
+with leads as (
+
+    select
+        *,
+        landed_at + {{ interval_of(var('lead_scoring_delay_hours'), 'hour') }} as as_of_at
+    from {{ ref('int_leads') }}
+
+),
+
+events as (
+
+    select * from {{ ref('int_events_sessionized') }}
+
+),
+
+ripe_leads as (
+
+    select *
+    from leads
+    where as_of_at <= {{ as_of() }}
+
+),
+
+{% if is_incremental() %}
+
+touched_leads as (
+
+    -- What happened before the moment of scoring arrived since.
+    select ripe_leads.user_id
+    from events
+    inner join ripe_leads
+        on
+            events.user_id = ripe_leads.user_id
+            and events.occurred_at <= ripe_leads.as_of_at
+    where events.change_number > {{ newest_change_number(this) }}
+
+    union
+
+    -- The moment of scoring came since. Every lead whose moment is older stands here already, or
+    -- it arrived since.
+    select user_id
+    from ripe_leads
+    where
+        as_of_at > (
+            select coalesce(max(known.as_of_at), cast('-infinity' as timestamptz))
+            from {{ this }} as known
+        )
+
+),
+
+{% endif %}
+
+selected_leads as (
+
+    select *
+    from ripe_leads
+    {% if is_incremental() %}
+    where user_id in (select touched_leads.user_id from touched_leads)
+    {% endif %}
+
+),
+
+-- Point in time: nothing after the moment of scoring is read, so features and label share no event.
+known_events as (
+
+    select
+        selected_leads.user_id,
+        selected_leads.as_of_at,
+        events.session_id,
+        events.event_type,
+        events.occurred_at
+    from selected_leads
+    inner join events
+        on
+            selected_leads.user_id = events.user_id
+            and selected_leads.as_of_at >= events.occurred_at
+
+),
+
+sessions as (
+
+    select
+        user_id,
+        session_id,
+        {{ seconds_between('min(occurred_at)', 'max(occurred_at)') }} / 60 as minutes
+    from known_events
+    group by user_id, session_id
+
+),
+
+session_totals as (
+
+    select
+        user_id,
+        count(*) as n_sessions,
+        avg(minutes) as mean_session_minutes,
+        max(minutes) as longest_session_minutes
+    from sessions
+    group by user_id
+
+),
+
+event_totals as (
+
+    select
+        user_id,
+        count(*) as n_events,
+        count(*) filter (where event_type = 'page_viewed') as n_page_views,
+        count(*) filter (where event_type = 'product_viewed') as n_product_views,
+        count(*) filter (where event_type = 'pricing_viewed') as n_pricing_views,
+        count(*) filter (where event_type = 'order_completed') as n_orders,
+        {{ seconds_between(
+            "max(occurred_at) filter (where event_type = 'page_viewed')", 'max(as_of_at)'
+        ) }} / 3600 as hours_since_page_view,
+        {{ seconds_between(
+            "max(occurred_at) filter (where event_type = 'product_viewed')", 'max(as_of_at)'
+        ) }} / 3600 as hours_since_product_view,
+        {{ seconds_between(
+            "max(occurred_at) filter (where event_type = 'pricing_viewed')", 'max(as_of_at)'
+        ) }} / 3600 as hours_since_pricing_view
+    from known_events
+    group by user_id
+
+),
+
+final as (
+
+    select
+        selected_leads.user_id as entity_id,
+
+        selected_leads.utm_medium,
+        selected_leads.utm_source,
+        selected_leads.device,
+        selected_leads.country,
+        selected_leads.attributes,
+
+        event_totals.n_events,
+        event_totals.n_page_views,
+        event_totals.n_product_views,
+        event_totals.n_pricing_views,
+        event_totals.n_orders,
+        event_totals.hours_since_page_view,
+        event_totals.hours_since_product_view,
+        event_totals.hours_since_pricing_view,
+        session_totals.n_sessions,
+        session_totals.mean_session_minutes,
+        session_totals.longest_session_minutes,
+        cast(extract(hour from {{ reporting_time('selected_leads.landed_at') }}) as integer)
+            as landed_hour,
+        cast(extract(isodow from {{ reporting_time('selected_leads.landed_at') }}) as integer)
+            as landed_weekday,
+
+        selected_leads.as_of_at,
+        {{ next_change_number() }} as change_number
+
+    from selected_leads
+    inner join event_totals
+        on selected_leads.user_id = event_totals.user_id
+    inner join session_totals
+        on selected_leads.user_id = session_totals.user_id
+
+)
+
+select * from final

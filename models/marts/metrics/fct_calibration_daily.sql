@@ -1,0 +1,59 @@
+with histogram as (
+
+    select * from {{ ref('int_score_histogram_daily') }}
+
+),
+
+-- The edges of ten bins are edges of the histogram too, so nothing is approximated here.
+bins as (
+
+    select
+        task,
+        model_version,
+        run_kind,
+        slice_name,
+        slice_value,
+        prediction_date,
+        score_bin / 100 as calibration_bin,
+        cast(sum(n_predictions) as bigint) as n_mature,
+        cast(sum(n_positives) as bigint) as n_positives,
+        sum(sum_score) as sum_score
+    from histogram
+    group by
+        task,
+        model_version,
+        run_kind,
+        slice_name,
+        slice_value,
+        prediction_date,
+        score_bin / 100
+
+),
+
+final as (
+
+    select
+        task,
+        model_version,
+        run_kind,
+        slice_name,
+        slice_value,
+
+        calibration_bin,
+        {{ ratio('calibration_bin', 10) }} as score_from,
+        {{ ratio('(calibration_bin + 1)', 10) }} as score_to,
+        n_mature,
+        n_positives,
+        sum_score,
+        {{ ratio('sum_score', 'n_mature') }} as mean_score,
+        {{ ratio('n_positives', 'n_mature') }} as observed_rate,
+        {{ wilson_bound('n_positives', 'n_mature', 'lower') }} as observed_rate_lower,
+        {{ wilson_bound('n_positives', 'n_mature', 'upper') }} as observed_rate_upper,
+
+        prediction_date
+
+    from bins
+
+)
+
+select * from final
