@@ -1,0 +1,437 @@
+"""The `leadlight` command: every step of the loop, and the loop."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import psycopg
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from python_scoring import embedded
+from python_scoring.errors import LeadlightError
+from python_scoring.settings import Settings, find_profiles_dir, find_project_dir, load_settings
+
+PHASES = ("pre", "train", "score", "post")
+
+console = Console(highlight=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--target", help="Target of the dbt profile; its default without this.")
+@click.version_option(package_name="leadlight")
+@click.pass_context
+def main(context: click.Context, target: str | None) -> None:
+    """Watch conversion models in SQL: events, features, predictions, metrics, coupon money.
+
+    \b
+    A first look:           leadlight demo
+    Your own Postgres:      copy profiles.yml.example to profiles.yml, then leadlight init
+    Data in, loop round:    leadlight load events FILE... ; leadlight run
+    How things stand:       leadlight status
+
+    The database is the one of the dbt profile `leadlight` (DBT_PROFILES_DIR, the project's folder,
+    ~/.dbt); without a profile it is the embedded one. Exit codes: 0 done or nothing to do, 1 failed
+    with one line that says what to do, 2 wrong use.
+    """
+    context.obj = target
+
+
+@main.command()
+@click.pass_obj
+def init(target: str | None) -> None:
+    """Create the tables that others write, and the job's own. Safe to repeat."""
+    from python_scoring import warehouse
+
+    settings = load_settings(target)
+    with warehouse.connect(settings) as connection, database_errors(settings):
+        warehouse.create_contract(connection)
+    console.print(f"schemas tracking and scoring are ready in database {settings.dbname}")
+
+
+@main.group()
+def db() -> None:
+    """Start, stop or find the embedded Postgres."""
+
+
+@db.command("start")
+def db_start() -> None:
+    """Start the embedded Postgres and write its dbt profile."""
+    folder = embedded.state_dir(find_project_dir())
+    console.print(embedded.start(folder), soft_wrap=True)
+    console.print(f"for dbt: export DBT_PROFILES_DIR={folder}", soft_wrap=True)
+
+
+@db.command("stop")
+def db_stop() -> None:
+    """Stop the embedded Postgres; its data stays."""
+    if embedded.stop(embedded.state_dir(find_project_dir())):
+        console.print("stopped; the data stays")
+    else:
+        console.print("was not running")
+
+
+@db.command("url")
+def db_url() -> None:
+    """Print the URL of the running embedded Postgres, for any client."""
+    click.echo(embedded.url(embedded.state_dir(find_project_dir())))
+
+
+@db.command("psql", context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PSQL OPTIONS]...")
+def db_psql(arguments: tuple[str, ...]) -> None:
+    """Open psql on the running embedded Postgres; it came with the server."""
+    url = embedded.url(embedded.state_dir(find_project_dir()))
+    psql = str(embedded.psql_path())
+    os.execv(psql, [psql, url, *arguments])
+
+
+@main.command()
+@click.option("--leads", type=click.IntRange(min=1), default=20_000, show_default=True)
+@click.option("--days", type=click.IntRange(min=1), default=90, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option(
+    "--until",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]),
+    help="The simulated present, in UTC; the last full hour without this.",
+)
+@click.pass_obj
+def simulate(target: str | None, leads: int, days: int, seed: int, until: datetime | None) -> None:
+    """Land the events of a made-up business, with an incumbent model and its coupons.
+
+    The same arguments make the same data. What is true of it (probabilities, the effect of a
+    coupon) goes to the schema `simulation`, which no model reads.
+    """
+    run_simulation(load_settings(target), leads, days, seed, until)
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(["events", "predictions", "assignments"]))
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
+)
+@click.pass_obj
+def load(target: str | None, kind: str, files: tuple[Path, ...]) -> None:
+    """Load files in contract shape: CSV, gzipped CSV, Parquet or JSON lines.
+
+    Each file is one transaction, and a file that was loaded before is left alone. Rows that do not
+    fit the columns go to tracking.load_rejects with file, line and reason.
+    """
+    from python_scoring import warehouse
+    from python_scoring.loading import load_file
+
+    settings = load_settings(target)
+    with warehouse.connect(settings) as connection, database_errors(settings):
+        for path in files:
+            size = path.stat().st_size if path.is_file() else 0
+            with progress_bar(f"load {path.name}", size) as bar:
+                result = load_file(connection, kind, path, lambda done: bar.to(done, size))
+            if result.is_repeated:
+                console.print(f"{path.name}: loaded before, nothing to do")
+                continue
+            parts = [f"{result.n_rows:,} rows into {result.target}"]
+            if result.n_already_there:
+                parts.append(f"{result.n_already_there:,} there already")
+            if result.n_rejected:
+                parts.append(f"{result.n_rejected:,} rejected (tracking.load_rejects says why)")
+            console.print(f"{path.name}: {', '.join(parts)}")
+
+
+@main.command()
+@click.option(
+    "--select",
+    "phases",
+    multiple=True,
+    type=click.Choice(PHASES),
+    help="Only this part of the loop; may be given more than once.",
+)
+@click.option("--vars", "variables", help="YAML for dbt's --vars, such as '{as_of: 2026-01-31}'.")
+@click.option("--full-refresh", is_flag=True, help="Build every incremental model anew.")
+@click.pass_obj
+def run(
+    target: str | None, phases: tuple[str, ...], variables: str | None, full_refresh: bool
+) -> None:
+    """Go once round the loop: build features, train and score where due, build the metrics."""
+    if variables is not None:
+        check_variables(variables)
+    run_loop(load_settings(target), phases or PHASES, variables, full_refresh)
+
+
+@main.command()
+@click.option("--task", help="Only this task.")
+@click.option("--if-due", is_flag=True, help="Only where there is no champion, or an old one.")
+@click.pass_obj
+def train(target: str | None, task: str | None, if_due: bool) -> None:
+    """Train, judge on the most recent fifth of time, and promote what beats the champion."""
+    settings = load_settings(target)
+    with recorded(settings, "train") as (connection, details):
+        train_tasks(settings, connection, details, only=task, if_due=if_due)
+
+
+@main.command()
+@click.option("--task", help="Only this task.")
+@click.pass_obj
+def score(target: str | None, task: str | None) -> None:
+    """Score what the champion has not scored yet, and assign who is eligible to an experiment."""
+    settings = load_settings(target)
+    with recorded(settings, "score") as (connection, details):
+        score_tasks(settings, connection, details, only=task)
+
+
+@main.command()
+@click.pass_obj
+def status(target: str | None) -> None:
+    """Show the last runs, the champions, and what waits for its label."""
+    from python_scoring import summary, warehouse
+
+    settings = load_settings(target)
+    with warehouse.connect(settings) as connection, database_errors(settings):
+        summary.print_status(console, connection, settings)
+
+
+@main.command()
+@click.pass_obj
+def docs(target: str | None) -> None:
+    """Write the dbt docs site as one page that opens from disk."""
+    from python_scoring.dbt_runner import run_dbt
+
+    settings = load_settings(target)
+    with console.status("writing the docs site"):
+        run_dbt(settings, ["docs", "generate", "--static"])
+    console.print(settings.project_dir / "target" / "static_index.html", soft_wrap=True)
+
+
+@main.command()
+@click.option("--leads", type=click.IntRange(min=1), default=20_000, show_default=True)
+@click.option("--days", type=click.IntRange(min=1), default=90, show_default=True)
+def demo(leads: int, days: int) -> None:
+    """Everything once, on made-up data, and a summary. Safe to repeat."""
+    from python_scoring import summary, warehouse
+
+    started = time.monotonic()
+    settings = demo_settings()
+    with warehouse.connect(settings) as connection, database_errors(settings):
+        warehouse.create_contract(connection)
+        has_events = connection.execute("select exists (select 1 from tracking.events)").fetchone()[
+            0
+        ]
+    if not has_events:
+        run_simulation(settings, leads, days, seed=1, until=None)
+    else:
+        console.print("there are events already, nothing to simulate")
+    run_loop(settings, PHASES, variables=None, full_refresh=False)
+    with warehouse.connect(settings) as connection, database_errors(settings):
+        summary.print_summary(console, connection, settings)
+    console.print(f"[dim]took {time.monotonic() - started:.0f} s[/dim]")
+
+
+def demo_settings() -> Settings:
+    """Return the target of the profile; without a profile, the embedded database, started."""
+    folder = embedded.state_dir(find_project_dir())
+    try:
+        profiles_dir = find_profiles_dir(find_project_dir())
+    except LeadlightError:
+        profiles_dir = folder
+    if profiles_dir == folder:
+        embedded.start(folder)
+    return load_settings()
+
+
+def check_variables(variables: str) -> None:
+    """Refuse --vars that are no YAML map, before anything starts."""
+    try:
+        parsed = yaml.safe_load(variables)
+    except yaml.YAMLError as error:
+        raise click.BadParameter(f"not YAML: {variables}", param_hint="--vars") from error
+    if not isinstance(parsed, dict):
+        raise click.BadParameter(f"not a map of variables: {variables}", param_hint="--vars")
+
+
+def run_simulation(
+    settings: Settings, n_leads: int, n_days: int, seed: int, until: datetime | None
+) -> None:
+    """Simulate the first experiment of the registry and its task, and land what comes out."""
+    from python_scoring import warehouse
+    from python_scoring.simulation import plan_from_project, simulate_business, write_simulation
+
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    until = until.replace(tzinfo=UTC) if until is not None else now
+    plan = plan_from_project(settings.project_dir)
+    with console.status(f"simulating {n_leads:,} leads over {n_days} days"):
+        simulation = simulate_business(n_leads, n_days, seed, until, **plan)
+    n_rows = sum(
+        len(frame)
+        for frame in (
+            simulation.events,
+            simulation.predictions,
+            simulation.assignments,
+            simulation.truth,
+        )
+    )
+    with (
+        warehouse.connect(settings) as connection,
+        database_errors(settings),
+        progress_bar("land simulated rows", n_rows) as advance,
+        connection.transaction(),
+    ):
+        write_simulation(connection, simulation, seed, advance)
+    console.print(
+        f"landed {len(simulation.events):,} events, {len(simulation.predictions):,} predictions "
+        f"of the incumbent and {len(simulation.assignments):,} assignments"
+    )
+
+
+def run_loop(
+    settings: Settings, phases: tuple[str, ...], variables: str | None, full_refresh: bool
+) -> None:
+    """Run phases of the loop in their order, under one lock and one row of the diary."""
+    with recorded(settings, "run") as (connection, details):
+        for phase in PHASES:
+            if phase not in phases:
+                continue
+            if phase == "train":
+                train_tasks(settings, connection, details, if_due=True)
+            elif phase == "score":
+                score_tasks(settings, connection, details)
+            else:
+                build(settings, details, phase, variables, full_refresh)
+
+
+def build(
+    settings: Settings, details: dict[str, Any], phase: str, variables: str | None, refresh: bool
+) -> None:
+    """Build the seeds and models of a selector; tests are for `dbt test`."""
+    from python_scoring.dbt_runner import run_dbt
+
+    command = ["build", "--selector", phase, "--exclude-resource-type", "test", "unit_test"]
+    if refresh:
+        command.append("--full-refresh")
+    with progress_bar(f"dbt build --selector {phase}", None) as advance:
+        details[phase] = run_dbt(settings, command, variables, advance.to)
+    console.print(f"{phase}: {details[phase]} models and seeds built")
+
+
+def train_tasks(
+    settings: Settings,
+    connection: psycopg.Connection,
+    details: dict[str, Any],
+    only: str | None = None,
+    if_due: bool = False,
+) -> None:
+    """Train every task, or those that are due, and say what came of it."""
+    from python_scoring.tasks import read_tasks
+    from python_scoring.training import reason_to_train
+    from python_scoring.training import train as train_task
+
+    trained: dict[str, Any] = details.setdefault("trained", {})
+    for task in read_tasks(connection, settings, only):
+        due = reason_to_train(connection, task) if if_due else "asked for"
+        if due is None:
+            console.print(f"train: {task.task} is not due")
+            continue
+        with console.status(f"training {task.task} ({due})"):
+            result = train_task(settings, connection, task)
+        trained[task.task] = {
+            "because": due,
+            "model_version": result.model_version,
+            "is_champion": result.is_champion,
+            "reason": result.reason,
+        }
+        verdict = "champion" if result.is_champion else "challenger"
+        console.print(
+            f"train: {task.task} {result.model_version} is {verdict} ({result.reason}): "
+            f"{result.algorithm}, {result.n_trained:,} rows learned, {result.n_judged:,} judged, "
+            f"AUC {result.metrics['roc_auc']:.3f}, log loss {result.metrics['log_loss']:.4f}"
+        )
+
+
+def score_tasks(
+    settings: Settings,
+    connection: psycopg.Connection,
+    details: dict[str, Any],
+    only: str | None = None,
+) -> None:
+    """Score every task that has a champion, and say what came of it."""
+    from python_scoring.scoring import score as score_task
+    from python_scoring.tasks import read_tasks
+
+    scored: dict[str, Any] = details.setdefault("scored", {})
+    for task in read_tasks(connection, settings, only):
+        with progress_bar(f"score {task.task}", None) as advance:
+            result = score_task(settings, connection, task, advance.to)
+        scored[task.task] = {"predictions": result.n_scored, "assignments": result.n_assigned}
+        if result.model_version is None:
+            console.print(f"score: {task.task} has no champion yet")
+        elif result.n_scored == 0:
+            console.print(f"score: {task.task} has nothing to score")
+        else:
+            console.print(
+                f"score: {task.task} {result.model_version} scored {result.n_scored:,} rows, "
+                f"{result.n_assigned:,} assigned to an experiment"
+            )
+
+
+@contextmanager
+def recorded(
+    settings: Settings, command: str
+) -> Iterator[tuple[psycopg.Connection, dict[str, Any]]]:
+    """Run a command as `runs.recorded_run` does; leave with exit code 0 if another one runs."""
+    from python_scoring.runs import AlreadyRunning, recorded_run
+
+    try:
+        with recorded_run(settings, command) as work:
+            yield work
+    except AlreadyRunning:
+        console.print("another run is at work on this database, nothing to do here")
+        raise click.exceptions.Exit(0) from None
+
+
+@contextmanager
+def database_errors(settings: Settings) -> Iterator[None]:
+    """Turn what the database refuses into one line."""
+    from python_scoring import warehouse
+
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise warehouse.unreachable(settings, error) from error
+    except psycopg.errors.UndefinedTable as error:
+        raise LeadlightError(
+            f"a table is missing in database {settings.dbname} ({error.diag.message_primary}): "
+            "run `leadlight init`, then `leadlight run`"
+        ) from error
+    except psycopg.Error as error:
+        raise LeadlightError(f"the database refused: {error}") from error
+
+
+class Advance:
+    """Moves a progress bar: called with a step, or `to` with done and total."""
+
+    def __init__(self, progress: Progress, task_id: Any) -> None:
+        self._move = lambda **change: progress.update(task_id, **change)
+
+    def __call__(self, step: int) -> None:
+        """Move on by a step."""
+        self._move(advance=step)
+
+    def to(self, done: int, total: int) -> None:
+        """Move to a place."""
+        self._move(completed=done, total=total)
+
+
+@contextmanager
+def progress_bar(label: str, total: int | None) -> Iterator[Advance]:
+    """Show a bar while something takes its time; it goes when that is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        yield Advance(progress, progress.add_task(label, total=total))

@@ -1,0 +1,204 @@
+"""What a person wants to see on the terminal, read from the marts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg.rows import namedtuple_row
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from python_scoring.settings import Settings
+
+
+def print_summary(console: Console, connection: psycopg.Connection, settings: Settings) -> None:
+    """Print what came in, how good each champion is, and what the coupons did."""
+    _print_intake(console, connection, settings)
+    for model in _rows(
+        connection,
+        f"select * from {settings.relation('shared', 'dim_model_versions')} "
+        "where status = 'champion' order by task",
+    ):
+        _print_champion(console, connection, settings, model)
+    _print_uplift(console, connection, settings)
+    console.print("\n[bold]Where to go from here[/bold]")
+    for purpose, command in (
+        ("SQL", ".venv/bin/leadlight db psql"),
+        ("docs site", "make docs"),
+        ("how it stands", ".venv/bin/leadlight status"),
+        ("stop the server", ".venv/bin/leadlight db stop"),
+    ):
+        console.print(f"  {purpose:<16}{command}", soft_wrap=True)
+
+
+def print_status(console: Console, connection: psycopg.Connection, settings: Settings) -> None:
+    """Print the last runs, the champions, and what waits for its label."""
+    runs = _rows(
+        connection,
+        "select *, extract(epoch from finished_at - started_at) as seconds "
+        "from scoring.runs order by run_id desc limit 5",
+    )
+    table = _table("Last runs", "run", "command", "status", "started", "took")
+    for run in runs:
+        took = "" if run.seconds is None else f"{run.seconds:.1f} s"
+        table.add_row(
+            str(run.run_id), run.command, run.status, f"{run.started_at:%Y-%m-%d %H:%M}", took
+        )
+    console.print(table)
+    for run in runs:
+        if run.error:
+            console.print(f"run {run.run_id} {run.status}: {run.error}", markup=False)
+
+    table = _table("Champions", "task", "version", "algorithm", "trained", "AUC", "log loss")
+    for model in _rows(
+        connection, "select * from scoring.models where status = 'champion' order by task"
+    ):
+        table.add_row(
+            model.task,
+            model.model_version,
+            model.algorithm,
+            f"{model.trained_at:%Y-%m-%d}",
+            f"{model.metrics['roc_auc']:.3f}",
+            f"{model.metrics['log_loss']:.4f}",
+        )
+    console.print(table)
+
+    table = _table("Live predictions", "task", "version", "labelled", "pending", "newest")
+    for row in _rows(
+        connection,
+        "select task, model_version, count(*) filter (where label_status = 'mature') as n_mature, "
+        "count(*) filter (where label_status = 'pending') as n_pending, "
+        "max(predicted_at) as newest_at "
+        f"from {settings.relation('intermediate', 'int_labelled_predictions')} "
+        "where run_kind = 'live' group by task, model_version order by task, newest_at desc",
+    ):
+        table.add_row(
+            row.task,
+            row.model_version,
+            f"{row.n_mature:,}",
+            f"{row.n_pending:,}",
+            f"{row.newest_at:%Y-%m-%d %H:%M}",
+        )
+    console.print(table)
+    _print_intake(console, connection, settings)
+
+
+def _print_intake(console: Console, connection: psycopg.Connection, settings: Settings) -> None:
+    """Print how many deliveries became events, and why the others did not."""
+    intake = _rows(
+        connection,
+        "select (select count(*) from tracking.events) as n_received, "
+        f"(select count(*) from {settings.relation('intermediate', 'int_events')}) as n_kept, "
+        "(select count(*) from "
+        f"{settings.relation('intermediate', 'int_events_quarantined')}) as n_quarantined",
+    )[0]
+    n_duplicates = intake.n_received - intake.n_kept - intake.n_quarantined
+    console.print(
+        f"\n[bold]Events[/bold]  {intake.n_received:,} received = {intake.n_kept:,} kept "
+        f"+ {n_duplicates:,} duplicates + {intake.n_quarantined:,} quarantined",
+        soft_wrap=True,
+    )
+    for row in _rows(
+        connection,
+        "select rejection_reason, count(*) as n "
+        f"from {settings.relation('intermediate', 'int_events_quarantined')} "
+        "group by rejection_reason order by n desc, rejection_reason",
+    ):
+        console.print(f"  {row.n:>8,}  {row.rejection_reason}")
+    for row in _rows(
+        connection,
+        "select event_type, count(*) as n "
+        f"from {settings.relation('intermediate', 'int_events')} where not is_known_type "
+        "group by event_type order by n desc, event_type",
+    ):
+        console.print(f"  {row.n:>8,}  of unknown type {row.event_type}, kept")
+
+
+def _print_champion(
+    console: Console, connection: psycopg.Connection, settings: Settings, model: Any
+) -> None:
+    """Print a champion's out-of-time metrics and its confusion matrix, as the marts have them."""
+    key = [model.task, model.model_version]
+    where = (
+        "where task = %s and model_version = %s and run_kind = 'backtest' and slice_name = 'all'"
+    )
+    calibration_error = _rows(
+        connection,
+        "select sum(abs(n_positives - sum_score)) / sum(n_mature) as error from ("
+        "select sum(n_positives) as n_positives, sum(sum_score) as sum_score, "
+        "sum(n_mature) as n_mature "
+        f"from {settings.relation('metrics', 'fct_calibration_daily')} {where} "
+        "group by calibration_bin) as bins",
+        key,
+    )[0].error
+    counts = _rows(
+        connection,
+        "select sum(n_true_positives)::bigint as tp, sum(n_false_positives)::bigint as fp, "
+        "sum(n_true_negatives)::bigint as tn, sum(n_false_negatives)::bigint as fn "
+        f"from {settings.relation('metrics', 'fct_confusion_matrix_daily')} {where}",
+        key,
+    )[0]
+    console.print(
+        f"\n[bold]{model.task}[/bold]  champion {model.model_version}, {model.algorithm}, "
+        f"learned from {model.n_training_rows:,} rows, judged on the {model.n_out_of_time_rows:,} "
+        f"rows since {model.judged_from:%Y-%m-%d}",
+        soft_wrap=True,
+    )
+    console.print(
+        f"  out of time: AUC {model.out_of_time_roc_auc:.3f}, "
+        f"log loss {model.out_of_time_log_loss:.4f}, "
+        f"ECE {'unknown' if calibration_error is None else f'{calibration_error:.4f}'}",
+        soft_wrap=True,
+    )
+    if counts.tp is not None:
+        table = _table(None, "", "did convert", "did not")
+        table.add_row("predicted to convert", f"{counts.tp:,}", f"{counts.fp:,}")
+        table.add_row("predicted not to", f"{counts.fn:,}", f"{counts.tn:,}")
+        console.print(table)
+
+
+def _print_uplift(console: Console, connection: psycopg.Connection, settings: Settings) -> None:
+    """Print what each paying arm did against its control, with 95 % intervals."""
+    for row in _rows(
+        connection,
+        f"select * from {settings.relation('metrics', 'fct_coupon_uplift')} "
+        "order by experiment, arm",
+    ):
+        console.print(
+            f"\n[bold]{row.experiment}[/bold]  {row.arm} against {row.control_arm}: "
+            f"{row.n_mature:,} and {row.control_n_mature:,} leads with a known outcome, "
+            f"{row.n_pending + row.control_n_pending:,} pending",
+            soft_wrap=True,
+        )
+        if row.conversion_difference is None:
+            console.print("  no comparison yet: an arm has no lead with a known outcome")
+            continue
+        console.print(
+            f"  conversion {row.conversion_rate:.2%} against {row.control_conversion_rate:.2%}: "
+            f"{100 * row.conversion_difference:+.2f} points "
+            f"[{100 * row.conversion_difference_lower:+.2f}, "
+            f"{100 * row.conversion_difference_upper:+.2f}]",
+            soft_wrap=True,
+            markup=False,
+        )
+        if row.incremental_revenue_lower is not None:
+            console.print(
+                f"  revenue so far because of it: {row.incremental_revenue:,.0f} "
+                f"[{row.incremental_revenue_lower:,.0f}, {row.incremental_revenue_upper:,.0f}]",
+                soft_wrap=True,
+                markup=False,
+            )
+
+
+def _table(title: str | None, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    return table
+
+
+def _rows(connection: psycopg.Connection, query: str, parameters: list | None = None) -> list[Any]:
+    with connection.cursor(row_factory=namedtuple_row) as cursor:
+        return cursor.execute(query, parameters).fetchall()

@@ -1,0 +1,150 @@
+"""Trains a task: reads features and mature labels, fits, judges, registers, writes a backtest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import psycopg
+from sklearn.metrics import log_loss
+
+from python_scoring import fitting, registry
+from python_scoring.errors import LeadlightError
+from python_scoring.feature_rows import FeatureRelation, read_frames
+from python_scoring.features import FeatureSpec
+from python_scoring.fitting import FittedModel
+from python_scoring.predictions import prediction_frame, write_predictions
+from python_scoring.registry import ModelVersion
+from python_scoring.settings import Settings
+from python_scoring.tasks import Task
+
+SEED = 20_260_101
+
+# Below this a difference in log loss says more about chance than about the models.
+MIN_ROWS_TO_COMPARE = 100
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training came to; `metrics` are those of the out-of-time rows."""
+
+    task: str
+    model_version: str
+    is_champion: bool
+    reason: str
+    algorithm: str
+    metrics: dict[str, float]
+    n_trained: int
+    n_judged: int
+
+
+def reason_to_train(connection: psycopg.Connection, task: Task) -> str | None:
+    """Return why a training is due, or None while the champion is young enough."""
+    champion = registry.champion(connection, task.task)
+    if champion is None:
+        return "there is no champion"
+    newest = connection.execute(
+        "select max(trained_at) from scoring.models where task = %s", [task.task]
+    ).fetchone()[0]
+    age = datetime.now(UTC) - newest
+    if age > task.retrain_after:
+        return f"the last training was {age.days} days ago"
+    return None
+
+
+def train(settings: Settings, connection: psycopg.Connection, task: Task) -> Training:
+    """Train a task in one transaction: model, trials and out-of-time predictions, or nothing.
+
+    Raises:
+        LeadlightError: there is nothing to learn from, or the feature table is missing.
+    """
+    relation = FeatureRelation.describe(connection, task.features_relation)
+    examples = _read_examples(settings, relation, task)
+    spec = FeatureSpec.learn(examples[list(relation.columns)], relation.json_columns)
+    matrix = spec.matrix(examples)
+    labels = examples["label"].to_numpy()
+    try:
+        model = fitting.fit(task.kind, matrix, labels, examples["as_of_at"], seed=SEED)
+    except LeadlightError as error:
+        raise LeadlightError(f"{task.task}: {error.format_message()}") from error
+
+    champion = registry.champion(connection, task.task)
+    is_better, reason = _judge(connection, champion, model, examples)
+    model_version = registry.next_version(connection, task.task)
+    backtest = prediction_frame(
+        task, examples.iloc[model.out_of_time_index], model.out_of_time_scores
+    )
+    with connection.transaction():
+        registry.register(
+            connection,
+            task.task,
+            model_version,
+            model,
+            spec,
+            is_champion=is_better,
+            reason=reason,
+        )
+        write_predictions(connection, task, model_version, "backtest", backtest)
+    return Training(
+        task=task.task,
+        model_version=model_version,
+        is_champion=is_better,
+        reason=reason,
+        algorithm=model.algorithm,
+        metrics=model.metrics,
+        n_trained=model.n_trained,
+        n_judged=model.n_judged,
+    )
+
+
+def _read_examples(settings: Settings, relation: FeatureRelation, task: Task) -> pd.DataFrame:
+    """Return feature rows with the labels that have come of age, oldest first."""
+    # The order is part of the result: folds are drawn by position.
+    query = (
+        f"select {relation.select_list}, labels.label from {relation.name} as features "
+        f"inner join {settings.relation('intermediate', 'int_labels')} as labels "
+        "on features.entity_id = labels.entity_id and features.as_of_at = labels.as_of_at "
+        f"where labels.label_name = '{task.task}' and labels.label_status = 'mature' "
+        "order by features.as_of_at, features.entity_id"
+    )
+    frames = list(read_frames(settings, query))
+    if not frames:
+        raise LeadlightError(
+            f"{task.task}: no rows to train on: no feature row has a label that has come of age; "
+            "load more history, or wait until the horizon of the first rows has passed"
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _judge(
+    connection: psycopg.Connection,
+    champion: ModelVersion | None,
+    model: FittedModel,
+    examples: pd.DataFrame,
+) -> tuple[bool, str]:
+    """Say whether a model takes the champion's place, and why.
+
+    The two are compared by log loss on out-of-time rows that neither of them has seen: those later
+    than the rows that the champion was trained or judged on.
+    """
+    if champion is None:
+        return True, "there was no champion"
+    recent = examples.iloc[model.out_of_time_index]
+    is_unseen = (recent["as_of_at"] > champion.judged_through).to_numpy()
+    labels = recent["label"].to_numpy()[is_unseen]
+    if is_unseen.sum() < MIN_ROWS_TO_COMPARE or len(np.unique(labels)) < 2:
+        return False, (
+            f"only {is_unseen.sum()} rows are new to champion {champion.model_version}, "
+            f"{MIN_ROWS_TO_COMPARE} of both classes are needed to compare"
+        )
+    estimator = registry.load_estimator(connection, champion)
+    scores = fitting.scores(estimator, champion.feature_spec.matrix(recent[is_unseen]))
+    champion_loss = log_loss(labels, scores)
+    model_loss = log_loss(labels, model.out_of_time_scores[is_unseen])
+    comparison = (
+        f"log loss {model_loss:.4f} against {champion_loss:.4f} of {champion.model_version} "
+        f"on {is_unseen.sum()} unseen rows"
+    )
+    return bool(model_loss < champion_loss), comparison
