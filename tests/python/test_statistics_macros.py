@@ -1,0 +1,297 @@
+"""The statistics macros on Postgres, held against scipy, scikit-learn and decimal arithmetic."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import PROJECT_DIR
+from dbt.cli.main import dbtRunner
+from helpers import fetch
+from scipy import stats
+from sklearn.metrics import log_loss
+
+from python_scoring import warehouse
+from python_scoring.dbt_runner import run_dbt
+from python_scoring.settings import Settings
+
+EPSILON = sys.float_info.epsilon
+MACRO_CALLS = {
+    "ratio": "ratio('numerator', 'denominator')",
+    "wilson_lower": "wilson_bound('successes', 'trials', 'lower')",
+    "wilson_upper": "wilson_bound('successes', 'trials', 'upper')",
+    "student_t_quantile": "student_t_quantile_975('degrees_of_freedom')",
+    "welch": "welch_degrees_of_freedom('variance_a', 'n_a', 'variance_b', 'n_b')",
+    "log_loss": "log_loss('score', 'is_positive')",
+    "score_bin_10": "score_bin('score', 10)",
+    "score_bin_1000": "score_bin('score', 1000)",
+    "score_bin_10000": "score_bin('score', 10000)",
+    "exact_sum": "exact_sum('value', 'true')",
+    "exact_sum_shuffled": "exact_sum('shuffled', 'true')",
+    "exact_sum_above_1": "exact_sum('value', 'value > 1')",
+    "exact_sum_of_none": "exact_sum('value', 'value < 0')",
+}
+
+
+@pytest.fixture(scope="module")
+def database(make_database: Callable[[str], Settings]) -> Settings:
+    """A database of its own: dbt builds a part of the project in it."""
+    return make_database("statistics")
+
+
+@pytest.fixture(scope="module")
+def macros(database: Settings) -> dict[str, str]:
+    """The SQL that dbt makes of every call above, by name."""
+    calls = "\n;\n".join(f"{{{{ {call} }}}}" for call in MACRO_CALLS.values())
+    with pytest.MonkeyPatch.context() as patch:
+        # dbt stays in the folder that it went to.
+        patch.chdir(PROJECT_DIR)
+        outcome = dbtRunner().invoke(
+            [
+                *("--quiet", "compile", "--inline", calls),
+                *("--profiles-dir", str(database.profiles_dir)),
+            ]
+        )
+    assert outcome.success, outcome.exception
+    (result,) = outcome.result.results
+    return dict(zip(MACRO_CALLS, result.node.compiled_code.split(";"), strict=True))
+
+
+def select(settings: Settings, expressions: list[str], **columns: list[Any]) -> list[tuple]:
+    """Return the expressions for rows of the columns, in their order; a column has one type."""
+    types = {bool: "boolean", int: "bigint", float: "double precision"}
+    arrays = ", ".join(
+        f"cast(%({name})s as {types[type(values[0])]}[])" for name, values in columns.items()
+    )
+    query = f"select {', '.join(expressions)} from unnest({arrays}) as input ({', '.join(columns)})"
+    return fetch(settings, query, columns)
+
+
+def test_ratio_divides_integers_as_numbers_and_nothing_by_zero(database, macros):
+    rows = select(
+        database,
+        [macros["ratio"]],
+        numerator=[1, -3, 0, 1, 0, None, 1],
+        denominator=[3, 4, 5, 0, 0, 2, None],
+    )
+    assert rows == [(1 / 3,), (-0.75,), (0.0,), (None,), (None,), (None,), (None,)]
+
+
+def test_wilson_bounds_agree_with_scipy(database, macros):
+    pairs = [
+        (successes, trials)
+        for trials in (1, 2, 3, 7, 20, 100, 10_000, 20_000_000)
+        for successes in sorted({*range(min(trials, 25)), trials // 3, trials - 1, trials})
+    ]
+    rows = select(
+        database,
+        [macros["wilson_lower"], macros["wilson_upper"]],
+        successes=[successes for successes, _ in pairs],
+        trials=[trials for _, trials in pairs],
+    )
+    for pair, (lower, upper) in zip(pairs, rows, strict=True):
+        interval = stats.binomtest(*pair).proportion_ci(0.95, method="wilson")
+        assert lower == pytest.approx(interval.low, rel=1e-12, abs=1e-15), pair
+        assert upper == pytest.approx(interval.high, rel=1e-12), pair
+        assert 0 <= lower < upper <= 1, pair
+
+
+def test_wilson_bounds_agree_with_the_reference_and_are_null_without_trials(database, macros):
+    rows = select(
+        database,
+        [macros["wilson_lower"], macros["wilson_upper"]],
+        successes=[1000, 3, 0],
+        trials=[10_000, 20, 0],
+    )
+    assert rows[0] == pytest.approx((0.0942728302, 0.1060343685), abs=5e-11)
+    assert rows[1] == pytest.approx((0.0523687459, 0.3604188647), abs=5e-11)
+    assert rows[2] == (None, None)
+
+
+def test_student_t_quantile_is_low_by_less_than_two_in_the_fourth_power(database, macros):
+    """The series ends with the third power of 1/nu; from 5 degrees on the rest is below 2/nu^4.
+
+    That is 3.2e-3 for 5 degrees of freedom, 2e-4 for 10 and less than 1e-9 from 212 on.
+    """
+    degrees = np.geomspace(5, 1e9, 400).tolist()
+    rows = select(database, [macros["student_t_quantile"]], degrees_of_freedom=degrees)
+    for nu, (quantile,) in zip(degrees, rows, strict=True):
+        exact = stats.t.ppf(0.975, nu)
+        assert exact - 2 / nu**4 - 1e-13 <= quantile <= exact + 1e-13, nu
+
+
+def test_student_t_quantile_is_null_below_five_degrees_of_freedom(database, macros):
+    rows = select(
+        database, [macros["student_t_quantile"]], degrees_of_freedom=[0.0, 1.0, 4.99, None]
+    )
+    assert rows == [(None,)] * 4
+
+
+def test_welch_degrees_of_freedom_agree_with_scipy(database, macros):
+    generator = np.random.default_rng(4)
+    pairs = [
+        (generator.normal(0, scale, n_a), generator.exponential(1, n_b))
+        for n_a in (2, 3, 17, 400)
+        for n_b in (2, 5, 1000)
+        for scale in (0.01, 1, 50)
+    ]
+    rows = select(
+        database,
+        [macros["welch"]],
+        variance_a=[float(a.var(ddof=1) / len(a)) for a, _ in pairs],
+        n_a=[len(a) for a, _ in pairs],
+        variance_b=[float(b.var(ddof=1) / len(b)) for _, b in pairs],
+        n_b=[len(b) for _, b in pairs],
+    )
+    expected = [stats.ttest_ind(a, b, equal_var=False).df for a, b in pairs]
+    assert [nu for (nu,) in rows] == pytest.approx(expected, rel=1e-11)
+
+
+def test_welch_degrees_of_freedom_are_null_where_nothing_varies(database, macros):
+    rows = select(
+        database,
+        [macros["welch"]],
+        variance_a=[0.0, 1.0, None],
+        n_a=[5, 1, 5],
+        variance_b=[0.0, 1.0, 1.0],
+        n_b=[5, 5, 5],
+    )
+    assert rows == [(None,), (None,), (None,)]
+
+
+@pytest.mark.parametrize("n_bins", [10, 1000, 10_000])
+def test_score_bins_hold_the_scores_that_their_decimals_say(database, macros, n_bins):
+    """A score stands for the shortest decimal that reads as it, so 0.29 is in [0.29, 0.30)."""
+    edges = np.arange(1, n_bins) / n_bins
+    scores = [
+        *(k / 10_000 for k in range(10_001)),
+        *np.nextafter(edges, 0).tolist(),
+        *np.nextafter(edges, 1).tolist(),
+        *np.random.default_rng(5).random(10_000).tolist(),
+        *(5e-324, math.nextafter(1.0, 0.0)),
+    ]
+    rows = select(database, [macros[f"score_bin_{n_bins}"]], score=scores)
+    expected = [min(int(Decimal(repr(score)) * n_bins), n_bins - 1) for score in scores]
+    assert [score_bin for (score_bin,) in rows] == expected
+    assert {type(score_bin) for (score_bin,) in rows} == {int}
+
+
+def test_log_loss_agrees_with_scikit_learn_at_the_ends_too(database, macros):
+    small = [0.0, 5e-324, 1e-300, 1e-17, EPSILON / 2, EPSILON, 2 * EPSILON, 1e-12, 1e-6]
+    scores = [*small, *np.linspace(0.001, 0.999, 99).tolist(), *(1 - score for score in small)]
+    labels = [False, True]
+    rows = select(
+        database,
+        [macros["log_loss"]],
+        score=[score for score in scores for _ in labels],
+        is_positive=labels * len(scores),
+    )
+    expected = [log_loss([label], [score], labels=labels) for score in scores for label in labels]
+    assert [loss for (loss,) in rows] == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+def test_exact_sum_is_the_same_in_any_order(database, macros):
+    generator = np.random.default_rng(6)
+    values = generator.exponential(size=5000)
+    ((total, shuffled, above_1, none, plain, plain_shuffled),) = select(
+        database,
+        [
+            f"cast({macros[name]} as text)"
+            for name in ("exact_sum", "exact_sum_shuffled", "exact_sum_above_1")
+        ]
+        + [macros["exact_sum_of_none"], "sum(value)", "sum(shuffled)"],
+        value=values.tolist(),
+        shuffled=generator.permutation(values).tolist(),
+    )
+    assert total == shuffled
+    # The order does matter to a plain sum of these numbers.
+    assert plain != plain_shuffled
+    # Each number is rounded to 12 decimals.
+    tolerance = len(values) * 0.5e-12
+    assert float(total) == pytest.approx(math.fsum(values), abs=tolerance)
+    assert float(above_1) == pytest.approx(math.fsum(values[values > 1]), abs=tolerance)
+    assert none == 0
+
+
+@pytest.fixture(scope="module")
+def comparisons(database: Settings) -> dict[str, dict[str, Any]]:
+    """The comparison over all days of experiments whose daily statistics are known, by name.
+
+    Each is (n, converted, revenue, sum of squared revenue) of the control and of the treatment;
+    the control is spread over two days.
+    """
+    known = {
+        "rates": ((10_000, 1000, 0, 0), (10_100, 1105, 0, 0)),
+        "few": ((18, 3, 0, 0), (20, 9, 0, 0)),
+        "means": ((5000, 1000, 51_000, 900_000), (5100, 1000, 53_500, 970_000)),
+    }
+    days = []
+    for experiment, (control, treatment) in known.items():
+        first = tuple(total // 3 for total in control)
+        rest = tuple(total - part for total, part in zip(control, first, strict=True))
+        days.append((experiment, "control", "2026-01-01", *first))
+        days.append((experiment, "control", "2026-01-02", *rest))
+        days.append((experiment, "treatment", "2026-01-01", *treatment))
+    run_dbt(
+        database,
+        [
+            *("build", "--select", "+int_experiment_comparisons"),
+            *("--resource-type", "model", "--resource-type", "seed"),
+        ],
+    )
+    daily = database.relation("intermediate", "int_experiment_daily")
+    view = database.relation("intermediate", "int_experiment_comparisons")
+    dimension = database.relation("shared", "dim_experiments")
+    with warehouse.connect(database) as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            f"insert into {dimension} (experiment, control_arm) values (%s, 'control')",
+            [(experiment,) for experiment in known],
+        )
+        cursor.executemany(
+            f"insert into {daily} (experiment, arm, assignment_date, n_mature, n_converted,"
+            " sum_revenue, sum_squared_revenue) values (%s, %s, %s, %s, %s, %s, %s)",
+            days,
+        )
+        cursor.execute(f"select * from {view} where window_name = 'all'")
+        names = [column.name for column in cursor.description]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor]
+    return {row["experiment"]: row for row in rows}
+
+
+def test_relative_lift_agrees_with_gbstats(comparisons):
+    row = comparisons["rates"]
+    assert row["relative_lift"] == pytest.approx(0.0940594059406, rel=1e-11)
+    assert row["relative_lift_lower"] == pytest.approx(0.0054865706332, rel=1e-10)
+    assert row["relative_lift_upper"] == pytest.approx(0.182632241248, rel=1e-11)
+
+
+def test_difference_of_rates_agrees_with_statsmodels(comparisons):
+    row = comparisons["rates"]
+    assert row["conversion_difference"] == pytest.approx(0.00940594059406, rel=1e-11)
+    assert row["conversion_difference_lower"] == pytest.approx(0.000938678973, abs=1e-12)
+    assert row["conversion_difference_upper"] == pytest.approx(0.017873401861, abs=1e-12)
+    row = comparisons["few"]
+    assert row["conversion_difference_lower"] == pytest.approx(-0.0127452705, abs=1e-10)
+    assert row["conversion_difference_upper"] == pytest.approx(0.5177636843, abs=1e-10)
+
+
+def test_difference_of_means_agrees_with_scipy(comparisons):
+    row = comparisons["means"]
+    # Two values, half of the sample each, have the wanted sum and sum of squares.
+    samples = []
+    for n, total, squares in ((5100, 53_500, 970_000), (5000, 51_000, 900_000)):
+        mean = total / n
+        spread = math.sqrt(squares / n - mean**2)
+        samples.append(np.repeat([mean - spread, mean + spread], n // 2))
+    interval = stats.ttest_ind(*samples, equal_var=False).confidence_interval(0.95)
+    assert row["revenue_difference"] == pytest.approx(53_500 / 5100 - 10.2, rel=1e-12)
+    assert row["revenue_difference_lower"] == pytest.approx(interval.low, rel=1e-10)
+    assert row["revenue_difference_upper"] == pytest.approx(interval.high, rel=1e-10)
+    assert row["incremental_revenue"] == pytest.approx(53_500 - 5100 * 10.2, rel=1e-10)
+    assert row["incremental_revenue_lower"] == pytest.approx(5100 * interval.low, rel=1e-10)
+    assert row["incremental_revenue_upper"] == pytest.approx(5100 * interval.high, rel=1e-10)
