@@ -3,11 +3,14 @@
 create schema if not exists tracking;
 create schema if not exists scoring;
 
+-- Numbers what arrives, over all three landing tables: it tells rows apart whose every other column
+-- is alike, and an increment finds by it what arrived since.
+create sequence if not exists tracking.delivery_ids;
+
 -- One row per delivered event. Landing is permissive: validity and uniqueness are settled when
--- events are cleaned. delivery_id numbers what arrives, here and in the two tables below: it tells
--- deliveries apart whose every other column is alike, and finds what arrived since.
+-- events are cleaned.
 create table if not exists tracking.events (
-    delivery_id bigint generated always as identity primary key,
+    delivery_id bigint primary key default nextval('tracking.delivery_ids'),
     event_id text,
     event_type text,
     user_id text,
@@ -42,7 +45,7 @@ create table if not exists tracking.load_rejects (
 
 -- One row per (task, model_version, run_kind, entity_id, as_of_at). Append-only.
 create table if not exists scoring.predictions (
-    delivery_id bigint generated always as identity unique,
+    delivery_id bigint not null unique default nextval('tracking.delivery_ids'),
     prediction_id uuid primary key default gen_random_uuid(),
     task text not null,
     model_version text not null,
@@ -71,7 +74,7 @@ create index if not exists predictions_loaded_at on scoring.predictions (loaded_
 
 -- One row per (experiment, entity_id): the arm is decided once, when it is written. Append-only.
 create table if not exists scoring.assignments (
-    delivery_id bigint generated always as identity unique,
+    delivery_id bigint not null unique default nextval('tracking.delivery_ids'),
     experiment text not null,
     entity_id text not null,
     assigned_at timestamptz not null default now(),

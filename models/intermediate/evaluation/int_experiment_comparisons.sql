@@ -41,7 +41,14 @@ pairs as (
         control.conversion_rate_upper as control_conversion_rate_upper,
         control.revenue_per_entity as control_revenue_per_entity,
 
-        -- Variances of the two parts of the relative lift, by the delta method.
+        -- Variances of the two rates, and of the two parts of the relative lift that the delta
+        -- method makes of them.
+        {{ ratio(
+            'treated.conversion_rate * (1 - treated.conversion_rate)', 'treated.n_mature'
+        ) }} as treated_rate_variance,
+        {{ ratio(
+            'control.conversion_rate * (1 - control.conversion_rate)', 'control.n_mature'
+        ) }} as control_rate_variance,
         {{ ratio(
             'treated.conversion_rate * (1 - treated.conversion_rate)',
             '(power(control.conversion_rate, 2) * treated.n_mature)'
@@ -75,7 +82,7 @@ margins as (
     select
         *,
         {{ student_t_quantile_975(welch_degrees_of_freedom(
-            'treated_lift_variance', 'n_mature', 'control_lift_variance', 'control_n_mature'
+            'treated_rate_variance', 'n_mature', 'control_rate_variance', 'control_n_mature'
         )) }} * sqrt(treated_lift_variance + control_lift_variance) as lift_margin,
         {{ student_t_quantile_975(welch_degrees_of_freedom(
             'treated_revenue_variance', 'n_mature',

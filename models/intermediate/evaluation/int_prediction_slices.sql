@@ -1,9 +1,27 @@
 -- Every prediction stands here once in the slice `all`, once for each slice of its task, and once
 -- in the slice `arm` if an experiment assigned it.
-with predictions as (
+with labelled_predictions as (
 
     select * from {{ ref('int_labelled_predictions') }}
-    where score is not null
+
+),
+
+tasks as (
+
+    select * from {{ ref('dim_prediction_tasks') }}
+
+),
+
+-- A score is no answer to a task that asks for something else.
+predictions as (
+
+    select labelled_predictions.*
+    from labelled_predictions
+    left join tasks
+        on labelled_predictions.task = tasks.task
+    where
+        labelled_predictions.score is not null
+        and coalesce(tasks.kind, 'binary') = 'binary'
 
 ),
 
