@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from python_scoring import embedded
-from python_scoring.errors import LeadlightError
+from python_scoring.errors import LeadlightError, NotEnoughData
 from python_scoring.settings import Settings, find_profiles_dir, find_project_dir, load_settings
 
 PHASES = ("pre", "train", "score", "post")
@@ -133,7 +134,7 @@ def load(target: str | None, kind: str, files: tuple[Path, ...]) -> None:
         for path in files:
             size = path.stat().st_size if path.is_file() else 0
             with progress_bar(f"load {path.name}", size) as bar:
-                result = load_file(connection, kind, path, lambda done: bar.to(done, size))
+                result = load_file(connection, kind, path, partial(bar.to, total=size))
             if result.is_repeated:
                 console.print(f"{path.name}: loaded before, nothing to do")
                 continue
@@ -337,8 +338,15 @@ def train_tasks(
         if due is None:
             console.print(f"train: {task.task} is not due")
             continue
-        with console.status(f"training {task.task} ({due})"):
-            result = train_task(settings, connection, task)
+        try:
+            with console.status(f"training {task.task} ({due})"):
+                result = train_task(settings, connection, task)
+        except NotEnoughData as error:
+            # The loop goes on: other tasks and the metrics do not depend on it.
+            if not if_due:
+                raise
+            console.print(f"train: not yet, {error.format_message()}", soft_wrap=True)
+            continue
         trained[task.task] = {
             "because": due,
             "model_version": result.model_version,

@@ -13,3 +13,7 @@ class LeadlightError(click.ClickException):
     def format_message(self) -> str:
         """Return the message folded to one line, because drivers like to break theirs."""
         return " ".join(self.message.split())
+
+
+class NotEnoughData(LeadlightError):
+    """There is too little to learn from yet; the loop goes on without the training."""

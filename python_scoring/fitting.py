@@ -28,7 +28,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from python_scoring.errors import LeadlightError
+from python_scoring.errors import LeadlightError, NotEnoughData
 
 N_FOLDS = 3
 OUT_OF_TIME_SHARE = 0.2
@@ -176,7 +176,7 @@ def out_of_time_split(as_of_at: pd.Series, share: float = OUT_OF_TIME_SHARE) -> 
     days = as_of_at.dt.floor("D")
     distinct = np.sort(days.unique())
     if len(distinct) == 1:
-        raise LeadlightError(
+        raise NotEnoughData(
             f"all {len(days)} rows to train on are of one day, {distinct[0]:%Y-%m-%d}: a model is "
             "judged on rows later than those it learned from, so features of a second day are "
             "needed"
@@ -207,12 +207,12 @@ def fit(
             f"no algorithm for tasks of kind {kind}: known kinds are {', '.join(CANDIDATES)}"
         )
     if len(X) == 0:
-        raise LeadlightError(
+        raise NotEnoughData(
             "no rows to train on: there is no feature row whose label is known yet; build the "
             "feature and label models, or wait until the horizon of the first rows has passed"
         )
     if X.shape[1] == 0:
-        raise LeadlightError(
+        raise NotEnoughData(
             "no features to train on: every column of the feature model is empty, constant or "
             "has too many distinct values"
         )
@@ -323,7 +323,7 @@ def _require_both_classes(y: np.ndarray, as_of_at: pd.Series, purpose: str, n_le
     n_positive = int(y.sum())
     n_negative = len(y) - n_positive
     if min(n_positive, n_negative) < n_least:
-        raise LeadlightError(
+        raise NotEnoughData(
             f"too few outcomes {purpose} between {as_of_at.min()} and {as_of_at.max()}: "
             f"{n_positive} positive and {n_negative} negative rows, at least {n_least} of each "
             "needed; take in more time, or check the label rule of the task"

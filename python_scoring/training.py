@@ -11,7 +11,7 @@ import psycopg
 from sklearn.metrics import log_loss
 
 from python_scoring import fitting, registry
-from python_scoring.errors import LeadlightError
+from python_scoring.errors import LeadlightError, NotEnoughData
 from python_scoring.feature_rows import FeatureRelation, read_frames
 from python_scoring.features import FeatureSpec
 from python_scoring.fitting import FittedModel
@@ -68,7 +68,7 @@ def train(settings: Settings, connection: psycopg.Connection, task: Task) -> Tra
     try:
         model = fitting.fit(task.kind, matrix, labels, examples["as_of_at"], seed=SEED)
     except LeadlightError as error:
-        raise LeadlightError(f"{task.task}: {error.format_message()}") from error
+        raise type(error)(f"{task.task}: {error.format_message()}") from error
 
     champion = registry.champion(connection, task.task)
     is_better, reason = _judge(connection, champion, model, examples)
@@ -111,7 +111,7 @@ def _read_examples(settings: Settings, relation: FeatureRelation, task: Task) ->
     )
     frames = list(read_frames(settings, query))
     if not frames:
-        raise LeadlightError(
+        raise NotEnoughData(
             f"{task.task}: no rows to train on: no feature row has a label that has come of age; "
             "load more history, or wait until the horizon of the first rows has passed"
         )
