@@ -7,13 +7,14 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 import yaml
 
-from python_scoring import embedded, warehouse
+from python_scoring import cli, embedded, warehouse
 from python_scoring.settings import Settings, load_settings
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
@@ -99,3 +100,48 @@ def clean_database(database: Settings) -> Settings:
             "scoring.training_trials, scoring.runs"
         )
     return database
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dbt_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what dbt writes out of the checkout."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DBT_TARGET_PATH", str(tmp_path_factory.mktemp("target")))
+        patch.setenv("DBT_LOG_PATH", str(tmp_path_factory.mktemp("logs")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def copy_database(
+    server: dict[str, str | int], make_database: Callable[[str], Settings]
+) -> Callable[[Settings, str], Settings]:
+    """Return a function that copies a database, for a test that changes what others read."""
+
+    def copy(original: Settings, name: str) -> Settings:
+        settings = make_database(name)
+        with psycopg.connect(**server, dbname="postgres", autocommit=True) as admin:
+            admin.execute(f"drop database {settings.dbname}")
+            admin.execute(f"create database {settings.dbname} template {original.dbname}")
+        with warehouse.connect(settings) as connection:
+            # The registry names its relations with their database.
+            connection.execute(
+                "update leadlight_shared.dim_prediction_tasks "
+                "set features_relation = replace(features_relation, %s, %s)",
+                [original.dbname, settings.dbname],
+            )
+        return settings
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def simulated(make_database: Callable[[str], Settings], dbt_folders: None) -> Settings:
+    """A simulated business, once round the loop on its last day and once when all had come of age.
+
+    Read-only for the tests: what is to be changed is copied first.
+    """
+    settings = make_database("simulated")
+    cli.run_simulation(settings, n_leads=4000, n_days=60, seed=11, until=datetime(2025, 6, 30))
+    for variables in ("{as_of: '2025-06-30 00:00:00+00'}", None):
+        cli.run_loop(settings, cli.PHASES, variables, full_refresh=False)
+    return settings

@@ -12,7 +12,7 @@ labels as (
 
 predictions as (
 
-    select * from {{ ref('stg_scoring__predictions') }}
+    select * from {{ ref('int_labelled_predictions') }}
 
 ),
 
@@ -35,7 +35,8 @@ final as (
         assignments.assignment_date,
         assignments.assigned_at,
         assignments.loaded_at,
-        labels.change_number
+        -- Both the outcome and the score may come late.
+        greatest(labels.change_number, predictions.change_number) as change_number
 
     from assignments
     left join labels

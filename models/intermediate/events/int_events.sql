@@ -5,6 +5,7 @@
         on_schema_change='fail',
         indexes=[
             {'columns': ['event_id'], 'unique': true},
+            {'columns': ['event_type', 'user_id']},
             {'columns': ['change_number']},
             {'columns': ['delivery_id']},
             {'columns': ['loaded_at']},

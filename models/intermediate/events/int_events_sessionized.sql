@@ -80,32 +80,56 @@ with_session_starts as (
 
 ),
 
-final as (
+named as (
 
     select
-        event_id,
-        user_id,
+        *,
         coalesce(
             session_id,
             user_id || '@' || {{ seconds_between("timestamptz 'epoch'", 'session_started_at') }}
-        ) as session_id,
-
-        event_type,
-        properties,
-
-        amount,
+        ) as session_name,
         row_number() over (
             partition by user_id, session_id, session_number
             order by occurred_at, event_id
-        ) as session_event_number,
-
-        session_id is null as is_session_derived,
-
-        occurred_at,
-        session_started_at,
-        change_number
-
+        ) as session_event_number
     from with_session_starts
+
+),
+
+final as (
+
+    select
+        named.event_id,
+        named.user_id,
+        named.session_name as session_id,
+
+        named.event_type,
+        named.properties,
+
+        named.amount,
+        named.session_event_number,
+
+        named.session_id is null as is_session_derived,
+
+        named.occurred_at,
+        named.session_started_at,
+        {% if is_incremental() %}
+        -- An event that stays in its visit has not changed, though it is written once more.
+        case
+            when known.session_id = named.session_name then known.change_number
+            else {{ next_change_number() }}
+        end as change_number
+        {% else %}
+        {{ next_change_number() }} as change_number
+        {% endif %}
+
+    from named
+    {% if is_incremental() %}
+    left join {{ this }} as known
+        on
+            named.user_id = known.user_id
+            and named.event_id = known.event_id
+    {% endif %}
 
 )
 

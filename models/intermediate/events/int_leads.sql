@@ -13,7 +13,7 @@
 
 with events as (
 
-    select * from {{ ref('int_events_sessionized') }}
+    select * from {{ ref('int_events') }}
     where event_type = 'lead_created'
 
 ),

@@ -107,7 +107,8 @@ session_totals as (
     select
         user_id,
         count(*) as n_sessions,
-        avg(minutes) as mean_session_minutes,
+        -- Decimal numbers add up to the same in any order.
+        cast(avg(cast(minutes as numeric)) as double precision) as mean_session_minutes,
         max(minutes) as longest_session_minutes
     from sessions
     group by user_id

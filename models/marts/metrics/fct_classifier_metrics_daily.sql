@@ -4,9 +4,9 @@ with statistics as (
 
 ),
 
-calibration as (
+calibration_bins as (
 
-    select * from {{ ref('fct_calibration_daily') }}
+    select * from {{ ref('int_calibration_bins_daily') }}
 
 ),
 
@@ -26,8 +26,8 @@ calibration_errors as (
         slice_value,
         prediction_date,
         sum(abs(n_positives - sum_score)) / sum(n_mature) as expected_calibration_error,
-        max(abs(observed_rate - mean_score)) as maximum_calibration_error
-    from calibration
+        max(abs({{ ratio('n_positives - sum_score', 'n_mature') }})) as maximum_calibration_error
+    from calibration_bins
     group by task, model_version, run_kind, slice_name, slice_value, prediction_date
 
 ),

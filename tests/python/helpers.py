@@ -1,0 +1,80 @@
+"""What several end-to-end tests need: the command on a database, queries, and content hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from python_scoring import warehouse
+from python_scoring.cli import main
+from python_scoring.settings import Settings
+
+DBT_SCHEMAS = (
+    "leadlight_seeds",
+    "leadlight_staging",
+    "leadlight_intermediate",
+    "leadlight_features",
+    "leadlight_metrics",
+    "leadlight_activation",
+    "leadlight_shared",
+)
+MART_SCHEMAS = DBT_SCHEMAS[3:]
+
+
+def leadlight(settings: Settings, *arguments: str) -> Result:
+    """Run the command on a database."""
+    profiles_dir = str(settings.profiles_dir)
+    return CliRunner().invoke(main, arguments, env={"DBT_PROFILES_DIR": profiles_dir})
+
+
+def assert_done(result: Result) -> None:
+    """The command ended well."""
+    assert result.exit_code == 0, result.output
+
+
+def assert_one_line(result: Result, *parts: str, exit_code: int = 1) -> None:
+    """The command ended with one line that names every part, and no traceback."""
+    assert isinstance(result.exception, SystemExit), repr(result.exception)
+    assert result.exit_code == exit_code
+    *usage, last = result.stderr.splitlines()
+    # Wrong use is told how the command is used, before the line.
+    assert exit_code == 2 or not usage, result.stderr
+    assert last.startswith("Error: ")
+    assert "Traceback" not in result.output
+    for part in parts:
+        assert part in last
+
+
+def fetch(settings: Settings, query: str, parameters: Sequence[Any] | None = None) -> list[tuple]:
+    """Return the rows of a query."""
+    with warehouse.connect(settings) as connection:
+        return connection.execute(query, parameters).fetchall()
+
+
+def fetch_value(settings: Settings, query: str, parameters: Sequence[Any] | None = None) -> Any:
+    """Return the one value of a query."""
+    ((value,),) = fetch(settings, query, parameters)
+    return value
+
+
+def relations(settings: Settings, schemas: Sequence[str] = DBT_SCHEMAS) -> list[str]:
+    """Return the tables and views of schemas, `schema.name`."""
+    query = (
+        "select table_schema || '.' || table_name from information_schema.tables "
+        "where table_schema = any (%s) order by 1"
+    )
+    return [name for (name,) in fetch(settings, query, [list(schemas)])]
+
+
+def content_hashes(settings: Settings, names: Iterable[str]) -> dict[str, str]:
+    """Return a hash over all columns of all rows of each relation, in whatever order they stand."""
+    with warehouse.connect(settings) as connection:
+        return {
+            name: connection.execute(
+                "select md5(string_agg(md5(cast(r as text)), '' order by md5(cast(r as text)))) "
+                f"from {name} as r"
+            ).fetchone()[0]
+            for name in names
+        }

@@ -1,0 +1,679 @@
+"""Whatever arrives in whatever order: increments give what a full refresh gives.
+
+One made-up world holds several hundred leads, each with a delivery schedule of its own: late,
+twice, out of order, in batches days apart. After each batch dbt runs once more, its clock moved
+on; at the end everything is built anew and compared row by row. Leads whose schedule is awkward in
+one certain way stand in a family of that name, so that each awkwardness fails by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+from conftest import PROJECT_DIR
+from helpers import DBT_SCHEMAS, fetch, fetch_value, relations
+
+from python_scoring import warehouse
+from python_scoring.dbt_runner import run_dbt
+from python_scoring.settings import Settings
+
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+START = datetime(2025, 3, 3, tzinfo=UTC)
+
+# When dbt runs, one run a batch: six runs as time goes by, then one more, one with the clock put
+# back, and one with the clock put right.
+CLOCK = [START + days * DAY for days in (9, 14, 20, 27, 33, 42, 48, 45.5, 56)]
+FORWARD, BACK = range(6), 7
+# The state after this run is kept: nothing comes after it that was loaded before it.
+PAST = 2
+# The run of this batch is killed half way, and begins anew.
+KILLED = 4
+# A batch holds rows that were loaded up to a week before the run before it, ...
+SINCE = [START, *(max(CLOCK[:batch]) - 7 * DAY for batch in range(1, len(CLOCK)))]
+SINCE[PAST + 1 :] = [max(since, CLOCK[PAST]) for since in SINCE[PAST + 1 :]]
+# ... and some that were numbered before rows that the run before it has seen: their transaction
+# was open for this long, within the project's `late_arrival_days`.
+OPEN = 3 * DAY - HOUR
+
+AWKWARD = (
+    "relanded",
+    "moved_time",
+    "moved_person",
+    "moved_type",
+    "early_assignment",
+    "unregistered",
+)
+FAMILIES = ("plain", *AWKWARD)
+
+
+# The world -------------------------------------------------------------------------------------
+
+
+@dataclass
+class World:
+    """Rows by batch, in the order in which they are to be inserted.
+
+    `overtaken` marks rows that were numbered before what the run before their batch has seen.
+    """
+
+    events: dict[int, list[dict]] = field(default_factory=dict)
+    predictions: dict[int, list[dict]] = field(default_factory=dict)
+    assignments: dict[int, list[dict]] = field(default_factory=dict)
+
+    def event(
+        self,
+        batch: int,
+        loaded_at: datetime,
+        event_id: str | None,
+        event_type: str | None,
+        user_id: str | None,
+        occurred_at: datetime | None,
+        **rest: Any,
+    ) -> None:
+        row = {"event_id": event_id, "event_type": event_type, "user_id": user_id}
+        row |= {"occurred_at": occurred_at, "loaded_at": loaded_at, "properties": {}} | rest
+        row.setdefault("overtaken", False)
+        self.events.setdefault(batch, []).append(row)
+
+    def prediction(
+        self, batch: int, loaded_at: datetime, entity_id: str, as_of_at: datetime, **rest: Any
+    ) -> str:
+        """Add a prediction and return its id."""
+        row = {"task": "lead_conversion", "run_kind": "live", "entity_id": entity_id}
+        row |= {"as_of_at": as_of_at, "predicted_at": as_of_at + MINUTE, "loaded_at": loaded_at}
+        row |= {"model_version": family_of(entity_id), "threshold": 0.3, "attributes": {}} | rest
+        row.setdefault("overtaken", False)
+        n_before = sum(map(len, self.predictions.values()))
+        row["prediction_id"] = f"00000000-0000-0000-0000-{n_before:012d}"
+        self.predictions.setdefault(batch, []).append(row)
+        return row["prediction_id"]
+
+    def assignment(
+        self, batch: int, loaded_at: datetime, entity_id: str, assigned_at: datetime, **rest: Any
+    ) -> None:
+        row = {"experiment": f"{family_of(entity_id)}_coupon", "entity_id": entity_id}
+        row |= {"assigned_at": assigned_at, "arm": "coupon", "offer_amount": 20} | rest
+        row |= {"loaded_at": loaded_at}
+        row.setdefault("overtaken", False)
+        self.assignments.setdefault(batch, []).append(row)
+
+
+def family_of(entity_id: str) -> str:
+    return entity_id.split(":")[0]
+
+
+def arrival(rng: random.Random, batch: int, earliest: datetime) -> datetime:
+    """Draw when a row of a batch was loaded.
+
+    Whole hours, so that several deliveries were loaded at the same moment.
+    """
+    first = min(max(SINCE[batch], earliest - 12 * HOUR), CLOCK[batch])
+    n_hours = int((CLOCK[batch] - first) / HOUR)
+    return CLOCK[batch] - rng.randint(0, max(0, n_hours - 1)) * HOUR
+
+
+def was_open(rng: random.Random, batch: int, loaded_at: datetime) -> bool:
+    """Draw whether a row's transaction was still open when the run before its batch began."""
+    return batch > 0 and rng.random() < 0.15 and loaded_at > max(CLOCK[:batch]) - OPEN
+
+
+def some_batch(rng: random.Random, at: datetime) -> int | None:
+    """Draw a batch in which something may arrive that happened then; None if it never does."""
+    # What arrives while the clock is put back waits for a full refresh, as the README says.
+    batches = [batch for batch, now in enumerate(CLOCK) if now >= at and batch != BACK]
+    return batches[min(rng.choice((0, 0, 0, 1, 2)), len(batches) - 1)] if batches else None
+
+
+def add_plain_lead(world: World, rng: random.Random, number: int) -> None:
+    lead = f"plain:{number}"
+    landed_at = START + rng.uniform(0, 54) * DAY
+    if START + 15 * DAY < landed_at < START + 17 * DAY:
+        landed_at += 2 * DAY  # days on which nobody lands
+    landed_at = landed_at.replace(microsecond=0)
+    as_of_at = landed_at + DAY
+
+    happened: list[tuple[str, datetime, dict[str, Any]]] = []
+    medium = rng.choice(("cpc", "email", None))
+    happened.append(("lead_created", landed_at, {"properties": {"utm_medium": medium}}))
+    known_from = some_batch(rng, landed_at)
+    for _ in range(rng.randint(0, 4)):
+        visited_at = landed_at + rng.uniform(-2, 10) * DAY
+        session_id = rng.choice((None, None, f"{lead}-s{rng.randint(1, 3)}"))
+        for _ in range(rng.randint(1, 4)):
+            kind = rng.choice(("page_viewed", "product_viewed", "pricing_viewed", "odd_thing"))
+            happened.append((kind, visited_at, {"session_id": session_id}))
+            visited_at += rng.uniform(1, 40) * MINUTE
+    order_times = [landed_at + rng.uniform(0, 25) * DAY for _ in range(rng.choice((0, 0, 1, 1, 2)))]
+    # At the very edges of features and label.
+    edges = (timedelta(0), timedelta(microseconds=1))
+    if rng.random() < 0.2:
+        order_times.append(as_of_at + rng.choice((0, 14)) * DAY + rng.choice(edges))
+    for ordered_at in order_times:
+        order = {"amount": round(rng.uniform(10, 250), 2)}
+        if rng.random() < 0.3:
+            order["session_id"] = f"{lead}-s1"
+        happened.append(("order_completed", ordered_at, order))
+
+    if rng.random() < 0.2:  # leaves the address once more
+        happened.append(("lead_created", landed_at + rng.uniform(1, 9) * HOUR, {}))
+    for number, (event_type, occurred_at, rest) in enumerate(happened):
+        event_id = f"{lead}-{number}"
+        n_deliveries = rng.choice((1, 1, 1, 1, 2, 2, 3))
+        for delivery in range(n_deliveries):
+            batch = some_batch(rng, occurred_at)
+            if batch is None:
+                continue
+            if event_type == "lead_created":
+                batch = known_from if not (number or delivery) else max(batch, known_from)
+            contents = {"properties": {}} | rest
+            if delivery and rng.random() < 0.3:  # the same event, told differently
+                contents["properties"] = {"utm_medium": "social", "delivery": delivery}
+                if "amount" in rest:
+                    contents["amount"] = round(rest["amount"] + delivery, 2)
+            loaded_at = arrival(rng, batch, occurred_at)
+            contents["overtaken"] = n_deliveries == 1 and was_open(rng, batch, loaded_at)
+            world.event(batch, loaded_at, event_id, event_type, lead, occurred_at, **contents)
+    if rng.random() < 0.3:
+        add_broken_delivery(world, rng, f"{lead}-broken", lead, landed_at)
+
+    if rng.random() < 0.9:
+        add_plain_predictions(world, rng, lead, as_of_at)
+
+
+def add_broken_delivery(
+    world: World, rng: random.Random, event_id: str, lead: str, landed_at: datetime
+) -> None:
+    batch = some_batch(rng, landed_at)
+    loaded_at = arrival(rng, batch, landed_at)
+    row = {"event_id": event_id, "event_type": "page_viewed", "user_id": lead}
+    row |= {"occurred_at": landed_at}
+    way = rng.choice(("null", "null", "null", "null", "properties", "negative", "future"))
+    if way == "null":
+        row[rng.choice(list(row))] = None
+    elif way == "properties":
+        row["properties"] = []
+    elif way == "negative":
+        row |= {"event_type": "order_completed", "amount": -1}
+    else:
+        row["occurred_at"] = loaded_at + rng.uniform(1.1, 5) * DAY
+        # Told once more when it has happened, the event counts.
+        again = some_batch(rng, row["occurred_at"])
+        if again is not None and again > batch:
+            world.event(again, arrival(rng, again, row["occurred_at"]), **row)
+    world.event(batch, loaded_at, **row)
+
+
+def add_plain_predictions(world: World, rng: random.Random, lead: str, as_of_at: datetime) -> None:
+    batch = some_batch(rng, as_of_at)
+    if batch is None:
+        return
+    slices = {"utm_medium": "cpc", "device": "mobile", "country": rng.choice(("DE", None))}
+    score = rng.choice((0.0, 1.0, 0.3, rng.randint(0, 1000) / 1000, rng.random()))
+    loaded_at = arrival(rng, batch, as_of_at)
+    chosen = {"score": score, "attributes": rng.choice((slices, {}))}
+    chosen["overtaken"] = was_open(rng, batch, loaded_at)
+    prediction_id = world.prediction(batch, loaded_at, lead, as_of_at, **chosen)
+    if rng.random() < 0.3:
+        shadow = {"model_version": "plain-shadow", "score": rng.random()}
+        for number in {batch, some_batch(rng, as_of_at)}:
+            shadow["as_of_at"] = as_of_at + (number - batch) * HOUR
+            world.prediction(number, arrival(rng, number, as_of_at), lead, **shadow)
+    if rng.random() < 0.2:
+        backtest = {"run_kind": "backtest", "score": rng.random()}
+        world.prediction(batch, loaded_at, lead, as_of_at, **backtest)
+    no_score = {"threshold": None, "model_version": "plain"}
+    if rng.random() < 0.3:
+        world.prediction(batch, loaded_at, lead, as_of_at, task="stays", score=rng.random())
+        spends = {"task": "spends", "predicted_value": rng.uniform(0, 100)} | no_score
+        world.prediction(batch, loaded_at, lead, as_of_at, **spends)
+        visit = {"task": "session_buys", "score": rng.random(), "model_version": "plain"}
+        world.prediction(batch, loaded_at, f"{lead}-s1", as_of_at, **visit)
+        mystery = {"task": "mystery", "segment": rng.randint(0, 3)} | no_score
+        world.prediction(batch, loaded_at, lead, as_of_at, **mystery)
+    for experiment, share in (("plain_coupon", 0.6), ("plain_mail", 0.2)):
+        later = min(batch + rng.choice((0, 0, 1)), len(CLOCK) - 1)
+        if later == BACK:
+            later += 1
+        if rng.random() < share:
+            is_treated = rng.random() < 0.7
+            loaded_at = arrival(rng, later, as_of_at)
+            world.assignment(
+                later,
+                loaded_at,
+                lead,
+                as_of_at + rng.randint(2, 90) * MINUTE,
+                experiment=experiment,
+                arm="coupon" if is_treated else "control",
+                offer_amount=20 if is_treated else 0,
+                prediction_id=rng.choice((prediction_id, prediction_id, None)),
+                overtaken=was_open(rng, later, loaded_at),
+            )
+
+
+def add_awkward(world: World, number: int) -> None:
+    """Add one lead of each awkward family; each has come of age when its surprise arrives."""
+    hour = number * HOUR
+    # What is loaded at `late` arrives in the batch after what is loaded at `early`.
+    first, second = PAST + 1, PAST + 2
+    early, late = CLOCK[first] - DAY, CLOCK[first] - 2 * DAY
+    landed_at = START + DAY + hour
+    as_of_at = landed_at + DAY
+
+    def lead(name: str, batch: int = 0) -> str:
+        lead = f"{name}:{number}"
+        world.event(batch, START + 5 * DAY, f"{lead}-created", "lead_created", lead, landed_at)
+        return lead
+
+    # Left the address before, as turns out when features and label have been built.
+    relanded = lead("relanded")
+    world.event(second, late, f"{relanded}-before", "lead_created", relanded, landed_at - 9 * HOUR)
+
+    # A second delivery, loaded before the first, tells another time ...
+    moved = lead("moved_time")
+    order = {"amount": 50}
+    inside, outside = as_of_at + 10 * DAY, as_of_at + 15 * DAY
+    for at, delivery in ((inside, (first, early)), (outside, (second, late))):
+        world.event(*delivery, f"{moved}-order", "order_completed", moved, at, **order)
+    for at, delivery in ((landed_at, (first, early)), (as_of_at + HOUR, (second, late))):
+        world.event(*delivery, f"{moved}-view", "page_viewed", moved, at)
+    world.prediction(0, START + 5 * DAY, moved, as_of_at, score=0.5)
+
+    # ... another person ...
+    persons = [lead("moved_person"), f"moved_person:other-{number}"]
+    world.event(0, START + 5 * DAY, f"{persons[1]}-c", "lead_created", persons[1], landed_at)
+    for person, delivery in zip(persons, ((first, early), (second, late)), strict=True):
+        world.prediction(0, START + 5 * DAY, person, as_of_at, score=0.5)
+        world.event(*delivery, f"{persons[0]}-o", "order_completed", person, inside, **order)
+        world.event(*delivery, f"{persons[0]}-view", "page_viewed", person, landed_at)
+
+    # ... or another type.
+    typed = lead("moved_type")
+    world.prediction(0, START + 5 * DAY, typed, as_of_at, score=0.5)
+    for kind, delivery in (("order_completed", (first, early)), ("page_viewed", (second, late))):
+        world.event(*delivery, f"{typed}-order", kind, typed, inside, **order)
+    never = f"moved_type:never-{number}"
+    for kind, delivery in (("lead_created", (first, early)), ("page_viewed", (second, late))):
+        world.event(*delivery, f"{never}-0", kind, never, landed_at)
+
+    # An assignment arrives before the prediction that caused it.
+    hasty = lead("early_assignment")
+    prediction_id = world.prediction(second, late, hasty, as_of_at, score=0.25)
+    at = as_of_at + MINUTE
+    world.assignment(first, early, hasty, at, prediction_id=prediction_id)
+
+    # Somebody runs an experiment that the registry does not know.
+    world.assignment(second, late, lead("unregistered"), as_of_at)
+
+
+def make_world() -> World:
+    rng = random.Random(20_250_303)
+    world = World()
+    for number in range(400):
+        add_plain_lead(world, rng, number)
+    for number in range(3):
+        add_awkward(world, number)
+    for rows in (world.events, world.predictions, world.assignments):
+        for batch in sorted(rows):
+            # Awkward ones stay in their order.
+            plain = [row for row in rows[batch] if "plain" in str(row)]
+            rng.shuffle(plain)
+            rows[batch] = plain + [row for row in rows[batch] if "plain" not in str(row)]
+    return world
+
+
+def registry(as_of: datetime) -> str:
+    """The variables of a run: its clock, and what the world's predictions speak of."""
+    project = yaml.safe_load((PROJECT_DIR / "dbt_project.yml").read_text())
+    tasks = dict(project["vars"]["prediction_tasks"])
+    task = {"kind": "binary", "entity": "user", "outcome_event": "order_completed"}
+    task |= {"label_rule": "occurs", "horizon_days": 3, "default_threshold": 0.3}
+    tasks["stays"] = task | {"label_rule": "absent", "horizon_days": 7}
+    tasks["spends"] = task | {"kind": "regression", "label_rule": "sum_amount"}
+    tasks["session_buys"] = task | {"entity": "session"}
+    coupon = project["vars"]["experiments"]["lead_coupon"]
+    names = [f"{family}_coupon" for family in FAMILIES if family != "unregistered"]
+    experiments = {name: coupon for name in (*names, "plain_mail")}
+    return yaml.safe_dump(
+        {"as_of": str(as_of), "prediction_tasks": tasks, "experiments": experiments}
+    )
+
+
+# Building it -----------------------------------------------------------------------------------
+
+
+def deliver(settings: Settings, world: World, batch: int) -> None:
+    """Insert a batch; a batch's numbers begin at 5,000 and leave room for what was overtaken."""
+    numbers = {False: count(10_000 * batch + 5_000), True: count(10_000 * (batch - 1))}
+    with warehouse.connect(settings) as connection, connection.transaction():
+        for table, rows in (
+            ("tracking.events", world.events),
+            ("scoring.predictions", world.predictions),
+            ("scoring.assignments", world.assignments),
+        ):
+            for row in rows.get(batch, []):
+                row = {"delivery_id": next(numbers[row["overtaken"]])} | row
+                del row["overtaken"]
+                values = [json.dumps(v) if isinstance(v, dict | list) else v for v in row.values()]
+                connection.execute(
+                    f"insert into {table} ({', '.join(row)}) "
+                    f"values ({', '.join(['%s'] * len(row))})",
+                    values,
+                )
+
+
+def register_models(settings: Settings) -> None:
+    """Register the versions that made the predictions, as trainings would."""
+    with warehouse.connect(settings) as connection:
+        connection.execute(
+            """
+            insert into scoring.models (
+                task, model_version, status, algorithm, parameters, features, trained_at,
+                trained_from, trained_through, judged_from, judged_through, n_training_rows,
+                n_out_of_time_rows, metrics, reason, artifact, artifact_sha256
+            )
+            select
+                'lead_conversion', version, status, 'none', '{}', '{}', at, at, at, at, at, 0, 0,
+                '{"log_loss": 0.5, "brier_score": 0.2, "roc_auc": 0.7}', 'for the test', '', ''
+            from
+                (values ('plain', 'champion'), ('plain-shadow', 'challenger'))
+                    as v (version, status),
+                cast(%s as timestamptz) as at
+            """,
+            [START],
+        )
+
+
+def build(settings: Settings, as_of: datetime, *options: str) -> None:
+    without_tests = ["--exclude-resource-type", "test", "unit_test"]
+    run_dbt(settings, ["build", *without_tests, *options], registry(as_of))
+
+
+def keep_copy(settings: Settings, name: str) -> None:
+    """Put a copy of everything that dbt built aside."""
+    with warehouse.connect(settings) as connection:
+        connection.execute(f"create schema copy_{name}")
+        for relation in relations(settings, DBT_SCHEMAS):
+            connection.execute(f"create table {copied(name, relation)} as table {relation}")
+
+
+def copied(name: str, relation: str) -> str:
+    """Return where a relation's copy stands: table names are unique in a dbt project."""
+    return f"copy_{name}.{relation.split('.')[1]}"
+
+
+def family_condition(columns: list[str], family: str) -> str:
+    """Return the condition on a relation's rows that belong to a family.
+
+    What names no entity, version or experiment belongs to the plain ones.
+    """
+    names = ("entity_id", "user_id", "model_version", "experiment", "label_name")
+    keys = [name for name in names if name in columns]
+    awkward = AWKWARD if family == "plain" else (family,)
+    parts = [f"coalesce(starts_with({keys[0]}, '{name}'), false)" for name in awkward if keys]
+    if family == "plain":
+        return f"not ({' or '.join(parts)})" if parts else "true"
+    return parts[0] if parts else "false"
+
+
+def only_in_one(
+    connection: psycopg.Connection, one: str, other: str, columns: list[str]
+) -> list[tuple]:
+    """Return the rows that only one of two queries has: `one` or `other`, then the columns."""
+    chosen = ", ".join(columns)
+    return connection.execute(
+        f"with one as (select {chosen} from ({one})), other as (select {chosen} from ({other})) "
+        "select 'one', r.* from (table one except all table other) as r union all "
+        "select 'other', r.* from (table other except all table one) as r"
+    ).fetchall()
+
+
+def described(rows: list[tuple], columns: list[str]) -> str:
+    """Say how many rows differ, in which columns, and show one."""
+    n_one = sum(row[0] == "one" for row in rows)
+    differing = [
+        column
+        for place, column in enumerate(columns, start=1)
+        if Counter(str(row[place]) for row in rows if row[0] == "one")
+        != Counter(str(row[place]) for row in rows if row[0] == "other")
+    ]
+    example = {column: rows[0][columns.index(column) + 1] for column in columns}
+    return (
+        f"{n_one} rows only in the one, {len(rows) - n_one} only in the other, which differ in "
+        f"{', '.join(differing)}; such as in the {rows[0][0]}: {example}"
+    )
+
+
+def columns_to_compare(connection: psycopg.Connection, relation: str) -> list[str]:
+    """All columns count but those which only say when a row was written, or first asked for."""
+    bookkeeping = ["change_number"]
+    if relation.endswith(".int_labels"):
+        bookkeeping.append("loaded_at")
+    description = connection.execute(f"select * from {relation} limit 0").description
+    return [column.name for column in description if column.name not in bookkeeping]
+
+
+def somebody_asks(relation: str, copy: str) -> str:
+    """Return the condition on rows that count: a label that nobody asks for any more may stay."""
+    if not relation.endswith(".int_labels"):
+        return "true"
+    return (
+        f"exists (select 1 from copy_{copy}.int_label_requests as asked "
+        "where asked.label_name = r.label_name and asked.entity_id = r.entity_id "
+        "and asked.as_of_at = r.as_of_at)"
+    )
+
+
+def differences(settings: Settings, one: str, other: str, family: str) -> dict[str, str]:
+    """Compare two copies, as far as a family goes: what is to be said of each relation."""
+    found = {}
+    with warehouse.connect(settings) as connection:
+        for relation in relations(settings, DBT_SCHEMAS):
+            columns = columns_to_compare(connection, copied(one, relation))
+            condition = family_condition(columns, family)
+            rows = only_in_one(
+                connection,
+                *(
+                    f"select * from {copied(copy, relation)} as r "
+                    f"where {condition} and {somebody_asks(relation, copy)}"
+                    for copy in (one, other)
+                ),
+                columns,
+            )
+            if rows:
+                found[relation] = described(rows, columns)
+    return found
+
+
+def assert_equal(settings: Settings, one: str, other: str, family: str) -> None:
+    found = differences(settings, one, other, family)
+    lines = [f"{relation}: {description}" for relation, description in found.items()]
+    assert not lines, "\n".join([f"{one} and {other}:", *lines])
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return make_world()
+
+
+@pytest.fixture(scope="module")
+def incremental(make_database: Callable[[str], Settings], world: World) -> Settings:
+    """A database after six batches and as many runs; copies `past` and `incremental`."""
+    settings = make_database("increments")
+    register_models(settings)
+    for batch in FORWARD:
+        deliver(settings, world, batch)
+        if batch == KILLED:
+            build(settings, CLOCK[batch], "--select", "+int_leads", "int_labels")
+        build(settings, CLOCK[batch])
+        if batch == PAST:
+            keep_copy(settings, "past")
+    keep_copy(settings, "incremental")
+    return settings
+
+
+@pytest.fixture(scope="module")
+def refreshed(incremental: Settings) -> Settings:
+    """The same database, built anew on a server in another time zone; copy `refreshed`."""
+    with warehouse.connect(incremental) as connection:
+        name = incremental.dbname
+        connection.execute(f"alter database {name} set timezone = 'Pacific/Auckland'")
+    build(incremental, CLOCK[FORWARD[-1]], "--full-refresh")
+    keep_copy(incremental, "refreshed")
+    return incremental
+
+
+@pytest.fixture(scope="module")
+def repeated(refreshed: Settings) -> Settings:
+    """The same database, built anew for a moment in the past; copy `repeated`."""
+    build(refreshed, CLOCK[PAST], "--full-refresh")
+    keep_copy(refreshed, "repeated")
+    return refreshed
+
+
+@pytest.fixture(scope="module")
+def put_back(repeated: Settings, world: World) -> Settings:
+    """The same database after the clock went on, back, and on; copies `put_back`, `put_right`."""
+    for batch in range(len(FORWARD), len(CLOCK)):
+        deliver(repeated, world, batch)
+        build(repeated, CLOCK[batch])
+    keep_copy(repeated, "put_back")
+    build(repeated, CLOCK[-1], "--full-refresh")
+    keep_copy(repeated, "put_right")
+    return repeated
+
+
+# Comparing -------------------------------------------------------------------------------------
+
+
+def test_world_is_rich_enough(refreshed: Settings) -> None:
+    """What the comparison is about does occur."""
+    n_reasons = "select count(distinct rejection_reason) from copy_refreshed.int_events_quarantined"
+    assert fetch_value(refreshed, n_reasons) >= 6
+    n_kept = fetch_value(refreshed, "select count(*) from copy_refreshed.int_events")
+    assert fetch_value(refreshed, "select count(*) from tracking.events") > 1.3 * n_kept
+    labels = set(
+        fetch(
+            refreshed,
+            "select distinct label_name, label_status, sign(label) from copy_refreshed.int_labels",
+        )
+    )
+    for name in ("lead_conversion", "plain_coupon", "plain_mail", "session_buys", "stays"):
+        assert {(name, "mature", 0), (name, "mature", 1), (name, "pending", None)} <= labels
+    assert {("spends", "mature", 0), ("spends", "mature", 1)} <= labels
+    statuses = "select distinct label_status from copy_refreshed.int_labelled_predictions"
+    assert len(fetch(refreshed, statuses)) == 3
+    for name in relations(refreshed, DBT_SCHEMAS):
+        assert fetch(refreshed, f"select 1 from {copied('refreshed', name)} limit 1"), name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_increments_equal_a_full_refresh(refreshed: Settings, family: str) -> None:
+    assert_equal(refreshed, "incremental", "refreshed", family)
+
+
+def test_full_refresh_reproduces_a_moment_in_the_past(repeated: Settings) -> None:
+    assert_equal(repeated, "past", "repeated", "plain")
+    assert differences(repeated, "past", "refreshed", "plain")
+
+
+def test_clock_put_back_does_no_harm(put_back: Settings) -> None:
+    assert_equal(put_back, "put_back", "put_right", "plain")
+
+
+# Features know nothing of what comes later -----------------------------------------------------
+
+
+def test_no_feature_sees_a_later_event(
+    simulated: Settings, copy_database: Callable[[Settings, str], Settings]
+) -> None:
+    """Changing every event after a feature row's moment changes no feature of that row."""
+    settings = copy_database(simulated, "leakage")
+    tasks = fetch(
+        settings,
+        "select task, entity, features_relation from leadlight_shared.dim_prediction_tasks "
+        "where features_relation is not null",
+    )
+    assert tasks
+    models = sorted({relation.split(".")[-1].strip('"') for _, _, relation in tasks})
+    with warehouse.connect(settings) as connection:
+        connection.execute(
+            "create temp table moments (user_id text, task text, entity_id text, as_of_at "
+            "timestamptz)"
+        )
+        for task, entity, relation in tasks:
+            connection.execute(f"create temp table {task}_before as select * from {relation}")
+            connection.execute(
+                "insert into moments select distinct events.user_id, %s, features.entity_id, "
+                f"features.as_of_at from {relation} as features "
+                "join leadlight_intermediate.int_events_sessionized as events "
+                f"on features.entity_id = events.{entity}_id",
+                [task],
+            )
+        # Where a person has several moments, one of them is drawn.
+        connection.execute(
+            "create temp table cuts as select distinct on (user_id) user_id, as_of_at as cut_at "
+            "from moments order by user_id, md5(cast(moments as text))"
+        )
+        n_changed = change_what_comes_later(connection)
+        assert n_changed > 10_000
+        run_dbt(settings, ["run", "--full-refresh", "--select", *(f"+{name}" for name in models)])
+        for task, _, relation in tasks:
+            known = (
+                "where (entity_id, as_of_at) in (select entity_id, as_of_at from moments "
+                f"join cuts using (user_id) where task = '{task}' and as_of_at <= cut_at)"
+            )
+            before = f"select * from {task}_before {known}"
+            after = f"select * from {relation} {known}"
+            columns = columns_to_compare(connection, relation)
+            ((n_rows,),) = connection.execute(f"select count(*) from ({before})").fetchall()
+            assert n_rows > 100, task
+            rows = only_in_one(connection, before, after, columns)
+            assert not rows, f"{task}: {described(rows, columns)}"
+
+
+def change_what_comes_later(connection: psycopg.Connection) -> int:
+    """Change, take away and add events after each person's cut; return how many."""
+    n_changed = connection.execute(
+        """
+        update tracking.events set
+            properties = '{"utm_medium": "changed", "country": "changed"}',
+            amount = coalesce(amount, 0) + 1000,
+            event_type = case delivery_id % 4
+                when 0 then 'order_completed'
+                when 1 then 'page_viewed'
+                else event_type
+            end
+        from cuts
+        where events.user_id = cuts.user_id and occurred_at > cut_at
+        """
+    ).rowcount
+    n_changed += connection.execute(
+        "delete from tracking.events using cuts where events.user_id = cuts.user_id "
+        "and occurred_at > cut_at and delivery_id % 5 = 0"
+    ).rowcount
+    # At once, so that a visit goes on; a while later; and much later.
+    n_changed += connection.execute(
+        """
+        insert into tracking.events (event_id, event_type, user_id, occurred_at, amount)
+        select concat_ws('-', 'later', user_id, event_type, later), event_type, user_id,
+            cut_at + later, 500
+        from cuts,
+            unnest(array['page_viewed', 'pricing_viewed', 'order_completed', 'lead_created'])
+                as event_type,
+            unnest(array[interval '1 microsecond', interval '9 minutes', interval '2 days'])
+                as later
+        """
+    ).rowcount
+    return n_changed
