@@ -17,7 +17,7 @@ demo: dbt_packages/.installed
 test: dbt_packages/.installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: dbt_packages/.installed
 	@$(BIN)/ruff check .

@@ -77,11 +77,14 @@ def load_settings(target: str | None = None) -> Settings:
 
     project_dir = find_project_dir()
     profiles_dir = find_profiles_dir(project_dir)
-    set_from_args(Namespace(PROFILES_DIR=str(profiles_dir), project_dir=str(project_dir)), None)
     try:
+        set_from_args(Namespace(PROFILES_DIR=str(profiles_dir), project_dir=str(project_dir)), None)
         profile = load_profile(str(project_dir), {}, target_override=target)
     except DbtBaseException as error:
-        raise LeadlightError(f"the dbt profile in {profiles_dir} is not usable: {error}") from error
+        raise LeadlightError(
+            f"{project_dir / 'dbt_project.yml'} or the dbt profile in {profiles_dir} is not "
+            f"usable: {error}"
+        ) from error
     if profile.credentials.type != "postgres":
         raise LeadlightError(
             f"the dbt profile in {profiles_dir} is for {profile.credentials.type}: "

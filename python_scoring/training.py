@@ -139,7 +139,10 @@ def _judge(
             f"only {is_unseen.sum()} rows are new to champion {champion.model_version}, "
             f"{MIN_ROWS_TO_COMPARE} of both classes are needed to compare"
         )
-    estimator = registry.load_estimator(connection, champion)
+    try:
+        estimator = registry.load_estimator(connection, champion)
+    except LeadlightError as error:
+        return True, f"the champion cannot be used: {error.format_message()}"
     scores = fitting.scores(estimator, champion.feature_spec.matrix(recent[is_unseen]))
     champion_loss = log_loss(labels, scores)
     model_loss = log_loss(labels, model.out_of_time_scores[is_unseen])

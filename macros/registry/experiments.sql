@@ -6,6 +6,7 @@
     {%- set experiments = var('experiments') or {} -%}
     {%- for name, experiment in experiments.items() -%}
         {%- set where = "experiments." ~ name -%}
+        {%- do registry_check_key("experiments", name) -%}
         {%- do registry_check_fields(where, experiment, known) -%}
         {%- if experiment.get('entity') not in ['user', 'session'] -%}
             {%- do registry_error(

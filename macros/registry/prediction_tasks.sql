@@ -11,6 +11,7 @@
     {%- set tasks = var('prediction_tasks') or {} -%}
     {%- for name, task in tasks.items() -%}
         {%- set where = "prediction_tasks." ~ name -%}
+        {%- do registry_check_key("prediction_tasks", name) -%}
         {%- do registry_check_fields(where, task, known) -%}
         {%- set has_label = task.kind != 'clustering' -%}
         {%- for field, allowed in fields.items() -%}

@@ -23,8 +23,8 @@ PROJECT_DIR = Path(__file__).resolve().parents[2]
 Example = tuple[pd.DataFrame, np.ndarray, pd.Series]
 
 
-def hours(n: int) -> pd.Series:
-    return pd.Series(pd.date_range("2024-01-01", periods=n, freq="h", tz="UTC"))
+def days(n: int) -> pd.Series:
+    return pd.Series(pd.date_range("2024-01-01", periods=n, freq="D", tz="UTC"))
 
 
 def example(n: int = 900, seed: int = 1) -> Example:
@@ -36,7 +36,7 @@ def example(n: int = 900, seed: int = 1) -> Example:
     labels = (rng.random(n) < 1 / (1 + np.exp(-log_odds))).astype(int).to_numpy()
     matrix.loc[rng.random(n) < 0.1, "noise"] = np.nan
     matrix.loc[rng.random(n) < 0.1, "source"] = np.nan
-    return matrix, labels, hours(n).sample(frac=1, random_state=seed).reset_index(drop=True)
+    return matrix, labels, days(n).sample(frac=1, random_state=seed).reset_index(drop=True)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_a_split_has_rows_on_both_sides_and_no_time_on_both(days):
 
 
 def test_of_evenly_spaced_rows_the_last_fifth_is_out_of_time():
-    assert out_of_time_split(hours(100)).tolist() == [False] * 80 + [True] * 20
+    assert out_of_time_split(days(100)).tolist() == [False] * 80 + [True] * 20
 
 
 def test_every_point_of_every_grid_is_tried_and_the_best_wins(model):
@@ -139,7 +139,7 @@ def test_the_kind_of_the_data_decides_which_algorithm_wins(model):
     rng = np.random.default_rng(3)
     matrix = pd.DataFrame(rng.normal(size=(900, 2)), columns=["a", "b"])
     labels = ((matrix["a"] > 0) ^ (matrix["b"] > 0)).astype(int).to_numpy()
-    exclusive_or = fit("binary", matrix, labels, hours(900), seed=7)
+    exclusive_or = fit("binary", matrix, labels, days(900), seed=7)
     assert exclusive_or.algorithm == "gradient_boosting"
     assert exclusive_or.metrics["roc_auc"] > 0.95
 
@@ -244,11 +244,11 @@ def test_no_features_are_refused(rows):
         fit("binary", matrix[[]], labels, as_of_at, seed=7)
 
 
-def test_rows_of_one_time_are_refused(rows):
+def test_rows_of_one_day_are_refused(rows):
     matrix, labels, as_of_at = rows
-    one_time = pd.Series([as_of_at.iloc[0]] * len(matrix))
-    with pytest.raises(LeadlightError, match="all 900 rows to train on are of one time"):
-        fit("binary", matrix, labels, one_time, seed=7)
+    one_day = pd.Series([as_of_at.iloc[0]] * len(matrix))
+    with pytest.raises(LeadlightError, match="all 900 rows to train on are of one day"):
+        fit("binary", matrix, labels, one_day, seed=7)
 
 
 @pytest.mark.parametrize(
@@ -267,14 +267,14 @@ def test_too_few_outcomes_of_a_class_are_refused(n_positive_past, n_positive_rec
     labels[80 : 80 + n_positive_recent] = 1
     matrix = pd.DataFrame({"n": np.arange(100.0)})
     with pytest.raises(LeadlightError, match=message) as refused:
-        fit("binary", matrix, labels, hours(100), seed=7)
+        fit("binary", matrix, labels, days(100), seed=7)
     assert "\n" not in refused.value.message
 
 
 def test_as_many_rows_of_a_class_as_folds_are_enough():
     labels = np.zeros(100, dtype=int)
     labels[[0, 30, 60, 90]] = 1
-    fitted = fit("binary", pd.DataFrame({"n": np.arange(100.0)}), labels, hours(100), seed=7)
+    fitted = fit("binary", pd.DataFrame({"n": np.arange(100.0)}), labels, days(100), seed=7)
     assert np.isfinite(fitted.out_of_time_scores).all()
 
 

@@ -63,7 +63,7 @@ FAMILIES = ("plain", *AWKWARD)
 
 @dataclass
 class World:
-    """Rows by batch, in the order in which they are to be inserted.
+    """Rows by batch.
 
     `overtaken` marks rows that were numbered before what the run before their batch has seen.
     """
@@ -326,10 +326,7 @@ def make_world() -> World:
         add_awkward(world, number)
     for rows in (world.events, world.predictions, world.assignments):
         for batch in sorted(rows):
-            # Awkward ones stay in their order.
-            plain = [row for row in rows[batch] if "plain" in str(row)]
-            rng.shuffle(plain)
-            rows[batch] = plain + [row for row in rows[batch] if "plain" not in str(row)]
+            rng.shuffle(rows[batch])
     return world
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pandas as pd
+import psycopg
 import pytest
 from pandas.testing import assert_frame_equal
 from sklearn.linear_model import LogisticRegression
@@ -386,10 +389,17 @@ def test_arguments_out_of_range_are_refused(changes: dict[str, object], message:
 # Written to a database -------------------------------------------------------------------------
 
 
+@contextmanager
+def undone(database: Settings) -> Iterator[psycopg.Connection]:
+    """A connection in a transaction that is rolled back in the end."""
+    with warehouse.connect(database) as connection, connection.transaction(force_rollback=True):
+        yield connection
+
+
 def test_what_is_written_is_what_was_simulated(database: Settings) -> None:
     simulation = simulate(800, seed=901)
     reported: list[int] = []
-    with warehouse.connect(database) as connection:
+    with undone(database) as connection:
         n_written = write_simulation(connection, simulation, 901, reported.append)
         assert n_written == sum(reported) == sum(len(getattr(simulation, name)) for name in FRAMES)
 
@@ -426,11 +436,10 @@ def test_what_is_written_is_what_was_simulated(database: Settings) -> None:
             "select target, n_rows, n_rejected from tracking.loads where source = 'simulation:901'"
         ).fetchall()
         assert ledger == [("tracking.events", len(simulation.events), 0)]
-        connection.rollback()
 
 
 def test_a_seed_is_written_once_and_another_beside_it(database: Settings) -> None:
-    with warehouse.connect(database) as connection:
+    with undone(database) as connection:
         write_simulation(connection, simulate(20, seed=902), 902)
         with pytest.raises(LeadlightError, match="seed 902 was already simulated"):
             write_simulation(connection, simulate(20, seed=902), 902)
@@ -440,13 +449,12 @@ def test_a_seed_is_written_once_and_another_beside_it(database: Settings) -> Non
             [["lead-902-%", "lead-903-%"]],
         ).fetchone()
         assert counts == (40,)
-        connection.rollback()
 
 
 def test_an_undone_write_leaves_nothing_behind(database: Settings) -> None:
-    with warehouse.connect(database) as connection:
+    with undone(database) as connection:
         write_simulation(connection, simulate(20, seed=904), 904)
-        connection.rollback()
+    with warehouse.connect(database) as connection:
         count = connection.execute(
             "select (select count(*) from tracking.loads where source = 'simulation:904')"
             " + (select count(*) from tracking.events where user_id like 'lead-904-%')"

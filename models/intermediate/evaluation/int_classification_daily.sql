@@ -75,7 +75,7 @@ final as (
         count(*) filter (where is_mature and is_positive and not is_predicted_positive)
             as n_false_negatives,
         {{ exact_sum('score', 'is_mature') }} as sum_score,
-        {{ exact_sum('power(score - label, 2)', 'is_mature') }} as sum_squared_error,
+        {{ exact_sum(squared('score - label'), 'is_mature') }} as sum_squared_error,
         {{ exact_sum(log_loss('score', 'is_positive'), 'is_mature') }} as sum_log_loss,
 
         prediction_date,
