@@ -357,7 +357,8 @@ def train_tasks(
         console.print(
             f"train: {task.task} {result.model_version} is {verdict} ({result.reason}): "
             f"{result.algorithm}, {result.n_trained:,} rows learned, {result.n_judged:,} judged, "
-            f"AUC {result.metrics['roc_auc']:.3f}, log loss {result.metrics['log_loss']:.4f}"
+            f"AUC {result.metrics['roc_auc']:.3f}, log loss {result.metrics['log_loss']:.4f}",
+            soft_wrap=True,
         )
 
 

@@ -69,7 +69,9 @@ def load_estimator(connection: psycopg.Connection, version: ModelVersion) -> Cla
 def next_version(connection: psycopg.Connection, task: str) -> str:
     """Return the name of the next version of a task: v1, v2, ..."""
     row = connection.execute(
-        "select count(*) + 1 from scoring.models where task = %s", [task]
+        "select coalesce(max(cast(substring(model_version from '^v([0-9]+)$') as bigint)), 0) + 1 "
+        "from scoring.models where task = %s",
+        [task],
     ).fetchone()
     return f"v{row[0]}"
 

@@ -98,7 +98,7 @@ def test_the_winner_is_judged_on_the_out_of_time_rows(rows, model):
     }
     assert (model.n_trained, model.n_judged) == (720, 180)
     assert (model.trained_from, model.judged_through) == (as_of_at.min(), as_of_at.max())
-    assert model.judged_from - model.trained_through == pd.Timedelta(hours=1)
+    assert model.judged_from - model.trained_through == pd.Timedelta(days=1)
 
 
 def test_what_comes_out_of_time_changes_nothing_but_the_judgement(rows, model):

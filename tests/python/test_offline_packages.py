@@ -328,7 +328,8 @@ def run_dbt(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run dbt in the project, in a process of its own because dbt keeps global state."""
     return subprocess.run(
         [sys.executable, "-c", "from dbt.cli.main import cli; cli()", *arguments,
-         "--project-dir", str(folder), "--profiles-dir", str(folder)],
+         "--project-dir", str(folder), "--profiles-dir", str(folder),
+         "--target-path", str(folder / "target")],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
 

@@ -5,9 +5,11 @@ with tasks as (
         {{ sql_literal(name, 'text') }} as task,
         {{ sql_literal(task.kind, 'text') }} as kind,
         {{ sql_literal(task.entity, 'text') }} as entity,
-            {{ sql_literal(
-                ref(task.features_model) | string if task.get('features_model') else none, 'text'
-            ) }} as features_relation,
+        {{ sql_literal(
+            ref(task.features_model).include(database=false) | string
+            if task.get('features_model') else none,
+            'text'
+        ) }} as features_relation,
         {{ sql_literal(task.get('outcome_event'), 'text') }} as outcome_event,
         {{ sql_literal(task.get('label_rule'), 'text') }} as label_rule,
         {{ sql_literal(tojson(task.get('slices') or []), 'jsonb') }} as slices,
