@@ -6,26 +6,30 @@ import hashlib
 import zipfile
 
 import skops.io
-from sklearn.base import BaseEstimator
 
 from python_scoring.errors import LeadlightError
+from python_scoring.fitting import Estimator
 
-# What the candidates of `fitting` hold beyond the plain containers, arrays and public scikit-learn
-# estimators that skops loads by itself. skops vouches for types only, not for what they hold: trees
-# with wild indices can still crash the process, so who may write the registry stays a matter of
-# rights in the database.
+# What the candidates and the segmenter hold beyond the plain containers, arrays and public
+# scikit-learn estimators that skops loads by itself. skops vouches for types only, not for what
+# they hold: trees with wild indices can still crash the process, so who may write the registry
+# stays a matter of rights in the database.
 ALLOWED_TYPES = (
     "functools.partial",  # gradient boosting checks its input with check_array, preset
     "numpy.dtype",
-    "python_scoring.fitting.filled_numeric_columns",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
+    "python_scoring.candidates.filled_numeric_columns",
+    "python_scoring.clustering.Segmenter",
+    "python_scoring.clustering.Space",
+    "python_scoring.fitting.FlooredResponse",
+    "python_scoring.fitting.Predictor",
+    "python_scoring.fitting.SigmoidResponse",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
     "sklearn.utils.validation.check_array",
 )
 
 
-def dump(estimator: BaseEstimator) -> tuple[bytes, str]:
+def dump(estimator: Estimator) -> tuple[bytes, str]:
     """Return a fitted estimator as a skops file and the file's SHA-256 digest in hex.
 
     Raises:
@@ -36,7 +40,7 @@ def dump(estimator: BaseEstimator) -> tuple[bytes, str]:
     return data, hashlib.sha256(data).hexdigest()
 
 
-def load(data: bytes, sha256: str) -> BaseEstimator:
+def load(data: bytes, sha256: str) -> Estimator:
     """Return the estimator that `dump` wrote; it predicts the very same numbers.
 
     Args:

@@ -106,10 +106,11 @@ def db_psql(arguments: tuple[str, ...]) -> None:
 )
 @click.pass_obj
 def simulate(target: str | None, leads: int, days: int, seed: int, until: datetime | None) -> None:
-    """Land the events of a made-up business, with an incumbent model and its coupons.
+    """Land the events of made-up businesses, one of them with an incumbent model and its coupons.
 
-    The same arguments make the same data. What is true of it (probabilities, the effect of a
-    coupon) goes to the schema `simulation`, which no model reads.
+    Besides the leads there are visitors of a shop, players, subscribers and customers, in
+    proportion to them. The same arguments make the same data. What is true of it (probabilities,
+    outcomes, the effect of a coupon) goes to the schema `simulation`, which no model reads.
     """
     run_simulation(load_settings(target), leads, days, seed, until)
 
@@ -168,7 +169,7 @@ def run(
 
 @main.command()
 @click.option("--task", help="Only this task.")
-@click.option("--if-due", is_flag=True, help="Only where there is no champion, or an old one.")
+@click.option("--if-due", is_flag=True, help="Only where something speaks for it, as `run` does.")
 @click.pass_obj
 def train(target: str | None, task: str | None, if_due: bool) -> None:
     """Train, judge on the most recent fifth of time, and promote what beats the champion."""
@@ -185,6 +186,51 @@ def score(target: str | None, task: str | None) -> None:
     settings = load_settings(target)
     with recorded(settings, "score") as (connection, details):
         score_tasks(settings, connection, details, only=task)
+
+
+@main.group()
+def models() -> None:
+    """See the versions of a task's model, and say which one is champion."""
+
+
+@models.command("list")
+@click.option("--task", help="Only this task.")
+@click.pass_obj
+def models_list(target: str | None, task: str | None) -> None:
+    """Show every version that was trained, the newest first."""
+    from python_scoring import summary, warehouse
+
+    settings = load_settings(target)
+    with warehouse.connect(settings) as connection, database_errors(settings):
+        summary.print_models(console, connection, task)
+
+
+@models.command("promote")
+@click.argument("task")
+@click.argument("model_version")
+@click.pass_obj
+def models_promote(target: str | None, task: str, model_version: str) -> None:
+    """Make a version champion; the present one retires. A rollback is this, too."""
+    from python_scoring import registry
+
+    with recorded(load_settings(target), "promote") as (connection, details):
+        former = registry.promote(connection, task, model_version)
+        details.update(task=task, model_version=model_version, former=former)
+        console.print(f"{model_version} is champion of {task}, in the place of {former}")
+
+
+@models.command("retire")
+@click.argument("task")
+@click.argument("model_version")
+@click.pass_obj
+def models_retire(target: str | None, task: str, model_version: str) -> None:
+    """Retire a challenger: it is scored no more."""
+    from python_scoring import registry
+
+    with recorded(load_settings(target), "retire") as (connection, details):
+        registry.retire(connection, task, model_version)
+        details.update(task=task, model_version=model_version)
+        console.print(f"{model_version} of {task} is retired")
 
 
 @main.command()
@@ -259,24 +305,16 @@ def check_variables(variables: str) -> None:
 def run_simulation(
     settings: Settings, n_leads: int, n_days: int, seed: int, until: datetime | None
 ) -> None:
-    """Simulate the first experiment of the registry and its task, and land what comes out."""
+    """Simulate what the registry plans, and land what comes out."""
     from python_scoring import warehouse
-    from python_scoring.simulation import plan_from_project, simulate_business, write_simulation
+    from python_scoring.simulation import plan_from_project, simulate, write_simulation
 
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     until = until.replace(tzinfo=UTC) if until is not None else now
     plan = plan_from_project(settings.project_dir)
-    with console.status(f"simulating {n_leads:,} leads over {n_days} days"):
-        simulation = simulate_business(n_leads, n_days, seed, until, **plan)
-    n_rows = sum(
-        len(frame)
-        for frame in (
-            simulation.events,
-            simulation.predictions,
-            simulation.assignments,
-            simulation.truth,
-        )
-    )
+    with console.status(f"simulating {n_leads:,} leads and other businesses over {n_days} days"):
+        simulation = simulate(n_leads, n_days, seed, until, **plan)
+    n_rows = sum(len(frame) for frame in simulation.tables().values())
     with (
         warehouse.connect(settings) as connection,
         database_errors(settings),
@@ -328,13 +366,15 @@ def train_tasks(
     if_due: bool = False,
 ) -> None:
     """Train every task, or those that are due, and say what came of it."""
+    from python_scoring import summary
     from python_scoring.tasks import read_tasks
     from python_scoring.training import reason_to_train
     from python_scoring.training import train as train_task
 
     trained: dict[str, Any] = details.setdefault("trained", {})
+    not_yet: list[str] = []
     for task in read_tasks(connection, settings, only):
-        due = reason_to_train(connection, task) if if_due else "asked for"
+        due = reason_to_train(connection, settings, task) if if_due else "asked for"
         if due is None:
             console.print(f"train: {task.task} is not due")
             continue
@@ -343,9 +383,10 @@ def train_tasks(
                 result = train_task(settings, connection, task)
         except NotEnoughData as error:
             # The loop goes on: other tasks and the metrics do not depend on it.
-            if not if_due:
+            if only is not None:
                 raise
             console.print(f"train: not yet, {error.format_message()}", soft_wrap=True)
+            not_yet.append(task.task)
             continue
         trained[task.task] = {
             "because": due,
@@ -354,12 +395,15 @@ def train_tasks(
             "reason": result.reason,
         }
         verdict = "champion" if result.is_champion else "challenger"
+        metrics = summary.metrics_in_words(result.metrics)
         console.print(
             f"train: {task.task} {result.model_version} is {verdict} ({result.reason}): "
-            f"{result.algorithm}, {result.n_trained:,} rows learned, {result.n_judged:,} judged, "
-            f"AUC {result.metrics['roc_auc']:.3f}, log loss {result.metrics['log_loss']:.4f}",
+            f"{result.algorithm.replace('_', ' ')} of {result.n_trials} trials on "
+            f"{result.n_trained:,} rows; {metrics}",
             soft_wrap=True,
         )
+    if not_yet and not if_due:
+        raise LeadlightError(f"there is too little to train {', '.join(not_yet)} with; see above")
 
 
 def score_tasks(
@@ -368,24 +412,28 @@ def score_tasks(
     details: dict[str, Any],
     only: str | None = None,
 ) -> None:
-    """Score every task that has a champion, and say what came of it."""
+    """Score every task that has a model, and say what came of it."""
     from python_scoring.scoring import score as score_task
     from python_scoring.tasks import read_tasks
 
     scored: dict[str, Any] = details.setdefault("scored", {})
     for task in read_tasks(connection, settings, only):
         with progress_bar(f"score {task.task}", None) as advance:
-            result = score_task(settings, connection, task, advance.to)
-        scored[task.task] = {"predictions": result.n_scored, "assignments": result.n_assigned}
-        if result.model_version is None:
+            results = score_task(settings, connection, task, advance.to)
+        if not results:
             console.print(f"score: {task.task} has no champion yet")
-        elif result.n_scored == 0:
-            console.print(f"score: {task.task} has nothing to score")
-        else:
-            console.print(
-                f"score: {task.task} {result.model_version} scored {result.n_scored:,} rows, "
-                f"{result.n_assigned:,} assigned to an experiment"
-            )
+        for result in results:
+            name = f"{task.task} {result.model_version}"
+            shadow = "" if result.is_champion else " in the champion's shadow"
+            assigned = "".join(f", {n:,} assigned to {e}" for e, n in result.n_assigned.items())
+            scored[name] = {
+                "predictions": result.n_scored,
+                "assignments": sum(result.n_assigned.values()),
+            }
+            if result.n_scored == 0:
+                console.print(f"score: {name} has nothing to score")
+            else:
+                console.print(f"score: {name} scored {result.n_scored:,} rows{shadow}{assigned}")
 
 
 @contextmanager

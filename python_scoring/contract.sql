@@ -55,8 +55,8 @@ create table if not exists scoring.predictions (
     predicted_at timestamptz not null default now(),
     -- NaN is greater than every other number here, so the range refuses it too.
     score double precision check (score between 0 and 1),
-    predicted_value double precision
-    check (predicted_value > '-infinity' and predicted_value < 'infinity'),
+    -- Its square is a number too.
+    predicted_value double precision check (predicted_value between -1e100 and 1e100),
     segment integer,
     threshold double precision check (threshold between 0 and 1),
     attributes jsonb not null default '{}' check (jsonb_typeof(attributes) = 'object'),
@@ -99,8 +99,9 @@ create table if not exists scoring.models (
     trained_at timestamptz not null default now(),
     trained_from timestamptz not null,
     trained_through timestamptz not null,
-    judged_from timestamptz not null,
-    judged_through timestamptz not null,
+    -- Null for a clustering, which has no labels to be judged by.
+    judged_from timestamptz,
+    judged_through timestamptz,
     n_training_rows bigint not null,
     n_out_of_time_rows bigint not null,
     metrics jsonb not null,
@@ -120,8 +121,8 @@ create table if not exists scoring.training_trials (
     trial integer not null,
     algorithm text not null,
     parameters jsonb not null,
-    mean_log_loss double precision not null,
-    std_log_loss double precision not null,
+    mean_score double precision not null,
+    std_score double precision,
     fit_seconds double precision not null,
     primary key (task, model_version, trial),
     foreign key (task, model_version) references scoring.models (task, model_version)
@@ -138,3 +139,89 @@ create table if not exists scoring.runs (
     details jsonb not null default '{}',
     error text
 );
+
+-- What a training tells of its model: how much it relies on each feature, on rows out of time.
+create table if not exists scoring.feature_importances (
+    task text not null,
+    model_version text not null,
+    feature text not null,
+    mean_importance double precision not null,
+    std_importance double precision not null,
+    n_sampled bigint not null,
+    primary key (task, model_version, feature),
+    foreign key (task, model_version) references scoring.models (task, model_version)
+);
+
+-- What is predicted on average when a feature has one value in all rows.
+create table if not exists scoring.partial_dependence (
+    task text not null,
+    model_version text not null,
+    feature text not null,
+    position integer not null,
+    number_value double precision,
+    text_value text,
+    mean_prediction double precision not null,
+    n_sampled bigint not null,
+    primary key (task, model_version, feature, position),
+    foreign key (task, model_version) references scoring.models (task, model_version),
+    constraint partial_dependence_has_one_value check (num_nonnulls(number_value, text_value) = 1)
+);
+
+-- The ROC and the precision-recall curve of the out-of-time rows, by falling threshold.
+create table if not exists scoring.curves (
+    task text not null,
+    model_version text not null,
+    position integer not null,
+    threshold double precision not null,
+    true_positive_rate double precision not null,
+    false_positive_rate double precision not null,
+    precision_rate double precision,
+    primary key (task, model_version, position),
+    foreign key (task, model_version) references scoring.models (task, model_version)
+);
+
+-- The segments of a clustering. A number goes on where its segment does, from version to version.
+create table if not exists scoring.segments (
+    task text not null,
+    model_version text not null,
+    segment integer not null,
+    segment_name text not null,
+    n_entities bigint not null,
+    primary key (task, model_version, segment),
+    foreign key (task, model_version) references scoring.models (task, model_version)
+);
+
+-- What each feature is like in each segment; of a text feature, the share of each level.
+create table if not exists scoring.cluster_profiles (
+    task text not null,
+    model_version text not null,
+    segment integer not null,
+    position integer not null,
+    feature text not null,
+    level text,
+    segment_mean double precision,
+    overall_mean double precision not null,
+    z_score double precision not null,
+    primary key (task, model_version, segment, position),
+    foreign key (task, model_version, segment)
+    references scoring.segments (task, model_version, segment)
+);
+
+-- What the tables of an earlier version of leadlight lack.
+alter table scoring.models alter column judged_from drop not null;
+alter table scoring.models alter column judged_through drop not null;
+
+do $$
+begin
+    if exists (
+        select 1 from information_schema.columns
+        where table_schema = 'scoring' and table_name = 'training_trials'
+            and column_name = 'mean_log_loss'
+    ) then
+        alter table scoring.training_trials rename column mean_log_loss to mean_score;
+        alter table scoring.training_trials rename column std_log_loss to std_score;
+        alter table scoring.training_trials alter column std_score drop not null;
+        update scoring.training_trials set mean_score = -mean_score;
+    end if;
+end
+$$;

@@ -13,9 +13,10 @@ from python_scoring import warehouse
 from python_scoring.errors import LeadlightError
 from python_scoring.settings import Settings
 
-# The grain of a feature relation, and what drives its increments; everything else is a feature.
+# The grain of a feature relation, and what drives its increments (the owner of a session among it);
+# everything else is a feature.
 KEYS = ("entity_id", "as_of_at")
-BOOKKEEPING = ("change_number",)
+BOOKKEEPING = ("user_id", "change_number")
 
 NUMERIC_OID = 1700
 JSON_OIDS = (114, 3802)
@@ -61,6 +62,12 @@ class FeatureRelation:
             ),
             columns=columns,
             json_columns=tuple(column for column in columns if types[column] in JSON_OIDS),
+        )
+
+    def newest_rows(self) -> str:
+        """Return a subquery for the newest row of each entity."""
+        return (
+            f"(select distinct on (entity_id) * from {self.name} order by entity_id, as_of_at desc)"
         )
 
 

@@ -168,7 +168,10 @@ _TYPES: dict[str, tuple[Callable[[pa.Array], pa.Array], str]] = {
     "occurred_at": _TIME,
     "offer_amount": (partial(_decimal, lowest=0), "a finite number of at least 0"),
     "predicted_at": _TIME,
-    "predicted_value": (_double, "a finite number"),
+    "predicted_value": (
+        partial(_double, lowest=-1e100, highest=1e100),
+        "a number between -1e100 and 1e100",
+    ),
     "prediction_id": (partial(_matching, pattern=_UUID), "a UUID"),
     "properties": (_json, "JSON that Postgres can store"),
     "run_kind": (partial(_matching, pattern="^(live|backtest)$"), "live or backtest"),

@@ -14,42 +14,41 @@ from python_scoring import warehouse
 from python_scoring.experiments import assign_arm
 from python_scoring.tasks import Experiment, Task
 
-COLUMNS = (
-    "prediction_id",
-    "task",
-    "model_version",
-    "run_kind",
-    "entity_id",
-    "as_of_at",
-    "score",
-    "threshold",
-    "attributes",
-)
+# What a task of each kind is answered with, and in which column.
+ANSWERS = {"binary": "score", "regression": "predicted_value", "clustering": "segment"}
 
 
-def prediction_frame(task: Task, rows: pd.DataFrame, scores: np.ndarray) -> pd.DataFrame:
+def prediction_frame(
+    task: Task, rows: pd.DataFrame, answers: np.ndarray, coordinates: np.ndarray | None = None
+) -> pd.DataFrame:
     """Return predictions for feature rows, with an id of their own and the task's slices.
 
     Args:
         task: The task that is predicted.
         rows: Feature rows: entity_id, as_of_at, and the columns that the slices are named after.
-        scores: One in [0, 1] for each row.
+        answers: One for each row: a score in [0, 1], a value, or the number of a segment.
+        coordinates: Where each row stands in the space of a clustering, shape (rows, axes); SQL
+            measures distances by them. None for other kinds.
 
     Returns:
-        One row per feature row: prediction_id, entity_id, as_of_at, score, attributes (JSON text).
+        One row per feature row: prediction_id, entity_id, as_of_at, the answer under the name of
+        its column, attributes (JSON text).
     """
     slices = [name for name in task.slices if name in rows.columns]
     attributes = rows[slices].astype(object).where(rows[slices].notna(), None)
+    documents = [
+        dict(zip(slices, values, strict=True)) for values in attributes.itertuples(index=False)
+    ]
+    if coordinates is not None:
+        for document, place in zip(documents, coordinates.tolist(), strict=True):
+            document["coordinates"] = place
     return pd.DataFrame(
         {
             "prediction_id": [uuid.uuid4() for _ in range(len(rows))],
             "entity_id": rows["entity_id"].to_numpy(),
             "as_of_at": rows["as_of_at"].to_numpy(),
-            "score": scores,
-            "attributes": [
-                json.dumps(dict(zip(slices, values, strict=True)), default=str)
-                for values in attributes.itertuples(index=False)
-            ],
+            ANSWERS[task.kind]: answers,
+            "attributes": [json.dumps(document, default=str) for document in documents],
         }
     )
 
@@ -61,33 +60,25 @@ def write_predictions(
     run_kind: str,
     predictions: pd.DataFrame,
 ) -> int:
-    """Append predictions with the threshold in force; return how many."""
+    """Append predictions, those of a binary task with the threshold in force; return how many."""
+    answer = ANSWERS[task.kind]
+    threshold = task.default_threshold if task.kind == "binary" else None
     rows = zip(
         predictions["prediction_id"],
         predictions["entity_id"],
         predictions["as_of_at"].dt.tz_convert("UTC").dt.to_pydatetime(),
-        predictions["score"].tolist(),
+        predictions[answer].tolist(),
         predictions["attributes"],
         strict=True,
     )
     return warehouse.copy_rows(
         connection,
         "scoring.predictions",
-        COLUMNS,
-        (
-            (
-                prediction_id,
-                task.task,
-                model_version,
-                run_kind,
-                entity_id,
-                as_of_at,
-                score,
-                task.default_threshold,
-                attributes,
-            )
-            for prediction_id, entity_id, as_of_at, score, attributes in rows
-        ),
+        [
+            *("task", "model_version", "run_kind", "threshold"),
+            *("prediction_id", "entity_id", "as_of_at", answer, "attributes"),
+        ],
+        ((task.task, model_version, run_kind, threshold, *row) for row in rows),
     )
 
 

@@ -51,19 +51,7 @@ def print_status(console: Console, connection: psycopg.Connection, settings: Set
         if run.error:
             console.print(f"run {run.run_id} {run.status}: {run.error}", markup=False)
 
-    table = _table("Champions", "task", "version", "algorithm", "trained", "AUC", "log loss")
-    for model in _rows(
-        connection, "select * from scoring.models where status = 'champion' order by task"
-    ):
-        table.add_row(
-            model.task,
-            model.model_version,
-            model.algorithm,
-            f"{model.trained_at:%Y-%m-%d}",
-            f"{model.metrics['roc_auc']:.3f}",
-            f"{model.metrics['log_loss']:.4f}",
-        )
-    console.print(table)
+    _print_models(console, connection, "where status = 'champion'", [])
 
     table = _table("Live predictions", "task", "version", "labelled", "pending", "newest")
     for row in _rows(
@@ -83,6 +71,41 @@ def print_status(console: Console, connection: psycopg.Connection, settings: Set
         )
     console.print(table)
     _print_intake(console, connection, settings)
+
+
+def print_models(console: Console, connection: psycopg.Connection, task: str | None) -> None:
+    """Print every trained version, of one task or of all."""
+    where, parameters = ("", []) if task is None else ("where task = %s", [task])
+    _print_models(console, connection, where, parameters)
+
+
+def _print_models(
+    console: Console, connection: psycopg.Connection, where: str, parameters: list[str]
+) -> None:
+    """Print trained versions with the metrics that each was judged by."""
+    table = _table("Models", "task", "version", "status", "trained", "judged by")
+    for model in _rows(
+        connection,
+        f"select * from scoring.models {where} order by task, trained_at desc",
+        parameters,
+    ):
+        table.add_row(
+            model.task,
+            model.model_version,
+            model.status,
+            f"{model.trained_at:%Y-%m-%d}",
+            metrics_in_words(model.metrics),
+        )
+    console.print(table)
+
+
+def metrics_in_words(metrics: dict[str, float | None]) -> str:
+    """Return metrics in words, those that could not be computed aside."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in metrics.items()
+        if value is not None
+    )
 
 
 def _print_intake(console: Console, connection: psycopg.Connection, settings: Settings) -> None:
@@ -119,7 +142,35 @@ def _print_intake(console: Console, connection: psycopg.Connection, settings: Se
 def _print_champion(
     console: Console, connection: psycopg.Connection, settings: Settings, model: Any
 ) -> None:
-    """Print a champion's out-of-time metrics and its confusion matrix, as the marts have them."""
+    """Print what a champion won by, and what the marts know of it."""
+    n_trials = _rows(
+        connection,
+        "select count(*) as n from scoring.training_trials where task = %s and model_version = %s",
+        [model.task, model.model_version],
+    )[0].n
+    console.print(
+        f"\n[bold]{model.task}[/bold]  champion {model.model_version}: "
+        f"{model.algorithm.replace('_', ' ')}, the best of {n_trials} trials on "
+        f"{model.n_training_rows:,} rows",
+        soft_wrap=True,
+    )
+    if model.judged_from is None:
+        console.print(f"  {metrics_in_words(model.metrics)}", soft_wrap=True)
+        _print_segments(console, connection, settings, model)
+        return
+    console.print(
+        f"  on the {model.n_out_of_time_rows:,} rows since {model.judged_from:%Y-%m-%d}, which it "
+        f"had not seen: {metrics_in_words(model.metrics)}",
+        soft_wrap=True,
+    )
+    if model.out_of_time_roc_auc is not None:
+        _print_confusion_matrix(console, connection, settings, model)
+
+
+def _print_confusion_matrix(
+    console: Console, connection: psycopg.Connection, settings: Settings, model: Any
+) -> None:
+    """Print calibration error and confusion matrix of a classifier's out-of-time rows."""
     key = [model.task, model.model_version]
     where = (
         "where task = %s and model_version = %s and run_kind = 'backtest' and slice_name = 'all'"
@@ -140,23 +191,31 @@ def _print_champion(
         f"from {settings.relation('metrics', 'fct_confusion_matrix_daily')} {where}",
         key,
     )[0]
-    console.print(
-        f"\n[bold]{model.task}[/bold]  champion {model.model_version}, {model.algorithm}, "
-        f"learned from {model.n_training_rows:,} rows, judged on the {model.n_out_of_time_rows:,} "
-        f"rows since {model.judged_from:%Y-%m-%d}",
-        soft_wrap=True,
-    )
-    console.print(
-        f"  out of time: AUC {model.out_of_time_roc_auc:.3f}, "
-        f"log loss {model.out_of_time_log_loss:.4f}, "
-        f"ECE {'unknown' if calibration_error is None else f'{calibration_error:.4f}'}",
-        soft_wrap=True,
-    )
-    if counts.tp is not None:
-        table = _table(None, "", "did convert", "did not")
-        table.add_row("predicted to convert", f"{counts.tp:,}", f"{counts.fp:,}")
-        table.add_row("predicted not to", f"{counts.fn:,}", f"{counts.tn:,}")
-        console.print(table)
+    if counts.tp is None:
+        return
+    console.print(f"  calibration error (ECE) {calibration_error:.4f}")
+    table = _table(None, "", "it did happen", "it did not")
+    table.add_row("predicted to happen", f"{counts.tp:,}", f"{counts.fp:,}")
+    table.add_row("predicted not to", f"{counts.fn:,}", f"{counts.tn:,}")
+    console.print(table)
+
+
+def _print_segments(
+    console: Console, connection: psycopg.Connection, settings: Settings, model: Any
+) -> None:
+    """Print the segments of a clustering with their names and sizes."""
+    table = _table(None, "segment", "entities", "share")
+    for row in _rows(
+        connection,
+        "select distinct segment, segment_name, n_entities, share "
+        f"from {settings.relation('models', 'fct_segment_profiles')} "
+        "where task = %s and model_version = %s order by segment",
+        [model.task, model.model_version],
+    ):
+        table.add_row(
+            f"{row.segment} {row.segment_name}", f"{row.n_entities:,}", f"{row.share:.0%}"
+        )
+    console.print(table)
 
 
 def _print_uplift(console: Console, connection: psycopg.Connection, settings: Settings) -> None:

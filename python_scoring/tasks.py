@@ -15,7 +15,7 @@ from python_scoring.settings import Settings
 
 @dataclass(frozen=True)
 class Task:
-    """A prediction task that the job trains and scores; `horizon_days` in days."""
+    """A prediction task that the job trains and scores."""
 
     task: str
     kind: str
@@ -23,11 +23,17 @@ class Task:
     slices: list[str]
     default_threshold: float | None
     retrain_after_days: float
+    retrain_pause_days: float
 
     @property
     def retrain_after(self) -> timedelta:
         """Age at which a champion is due for a new training."""
         return timedelta(days=self.retrain_after_days)
+
+    @property
+    def retrain_pause(self) -> timedelta:
+        """Age up to which a training is not followed by another, whatever the signs."""
+        return timedelta(days=self.retrain_pause_days)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,16 @@
-"""Trains a task: reads features and mature labels, fits, judges, registers, writes a backtest."""
+"""Trains a task: reads features and mature labels, fits, judges, explains, registers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import psycopg
-from sklearn.metrics import log_loss
 
-from python_scoring import fitting, registry
+from python_scoring import clustering, explaining, fitting, registry
 from python_scoring.errors import LeadlightError, NotEnoughData
 from python_scoring.feature_rows import FeatureRelation, read_frames
 from python_scoring.features import FeatureSpec
@@ -22,26 +22,26 @@ from python_scoring.tasks import Task
 
 SEED = 20_260_101
 
-# Below this a difference in log loss says more about chance than about the models.
+# Below this a difference in loss says more about chance than about the models.
 MIN_ROWS_TO_COMPARE = 100
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a training came to; `metrics` are those of the out-of-time rows."""
+    """What a training came to; `metrics` are those by which the model was judged."""
 
     task: str
     model_version: str
     is_champion: bool
     reason: str
     algorithm: str
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     n_trained: int
-    n_judged: int
+    n_trials: int
 
 
-def reason_to_train(connection: psycopg.Connection, task: Task) -> str | None:
-    """Return why a training is due, or None while the champion is young enough."""
+def reason_to_train(connection: psycopg.Connection, settings: Settings, task: Task) -> str | None:
+    """Return why a training is due, or None while the champion does well and is young enough."""
     champion = registry.champion(connection, task.task)
     if champion is None:
         return "there is no champion"
@@ -51,31 +51,48 @@ def reason_to_train(connection: psycopg.Connection, task: Task) -> str | None:
     age = datetime.now(UTC) - newest
     if age > task.retrain_after:
         return f"the last training was {age.days} days ago"
-    return None
+    if age < task.retrain_pause:
+        return None
+    return registry.warning_sign(connection, settings, champion)
 
 
 def train(settings: Settings, connection: psycopg.Connection, task: Task) -> Training:
-    """Train a task in one transaction: model, trials and out-of-time predictions, or nothing.
+    """Train a task in one transaction: model, trials, explanations and backtest, or nothing.
 
     Raises:
         LeadlightError: there is nothing to learn from, or the feature table is missing.
     """
+    try:
+        if task.kind == "clustering":
+            return _train_clusters(settings, connection, task)
+        return _train_supervised(settings, connection, task)
+    except LeadlightError as error:
+        raise type(error)(f"{task.task}: {error.format_message()}") from error
+
+
+def _train_supervised(settings: Settings, connection: psycopg.Connection, task: Task) -> Training:
+    """Train a binary or regression task."""
     relation = FeatureRelation.describe(connection, task.features_relation)
     examples = _read_examples(settings, relation, task)
     spec = FeatureSpec.learn(examples[list(relation.columns)], relation.json_columns)
     matrix = spec.matrix(examples)
     labels = examples["label"].to_numpy()
-    try:
-        model = fitting.fit(task.kind, matrix, labels, examples["as_of_at"], seed=SEED)
-    except LeadlightError as error:
-        raise type(error)(f"{task.task}: {error.format_message()}") from error
-
-    champion = registry.champion(connection, task.task)
-    is_better, reason = _judge(connection, champion, model, examples)
-    model_version = registry.next_version(connection, task.task)
-    backtest = prediction_frame(
-        task, examples.iloc[model.out_of_time_index], model.out_of_time_scores
+    model = fitting.fit(
+        task.kind,
+        matrix,
+        labels,
+        examples["as_of_at"],
+        entities=examples["entity_id"].to_numpy(),
+        seed=SEED,
     )
+    recent = model.out_of_time_index
+    explanation = explaining.explain(
+        task.kind, model.estimator, matrix.iloc[recent], labels[recent], seed=SEED
+    )
+    champion = registry.champion(connection, task.task)
+    is_better, reason = _judge(connection, task, champion, model, examples)
+    model_version = registry.next_version(connection, task.task)
+    backtest = prediction_frame(task, examples.iloc[recent], model.out_of_time_predictions)
     with connection.transaction():
         registry.register(
             connection,
@@ -86,16 +103,54 @@ def train(settings: Settings, connection: psycopg.Connection, task: Task) -> Tra
             is_champion=is_better,
             reason=reason,
         )
+        registry.write_explanation(connection, task.task, model_version, explanation)
         write_predictions(connection, task, model_version, "backtest", backtest)
+    return _outcome(task, model_version, model, is_better, reason)
+
+
+def _train_clusters(settings: Settings, connection: psycopg.Connection, task: Task) -> Training:
+    """Train a clustering on the newest row of each entity; it takes the champion's place.
+
+    There are no labels to compare two clusterings by, and segments keep their numbers, so the one
+    that knows the newest rows is the one in force.
+    """
+    relation = FeatureRelation.describe(connection, task.features_relation)
+    query = (
+        f"select {relation.select_list} from {relation.newest_rows()} as features "
+        "order by features.entity_id"
+    )
+    frames = list(read_frames(settings, query))
+    if not frames:
+        raise NotEnoughData("no rows to train on: the feature table is empty")
+    rows = pd.concat(frames, ignore_index=True)
+    spec = FeatureSpec.learn(rows[list(relation.columns)], relation.json_columns)
+    champion = registry.champion(connection, task.task)
+    previous = None if champion is None else registry.load_estimator(connection, champion)
+    model = clustering.fit_clusters(
+        spec.matrix(rows), rows["as_of_at"], seed=SEED, previous=previous
+    )
+    reason = "there was no champion" if champion is None else "it knows the newest rows"
+    model_version = registry.next_version(connection, task.task)
+    with connection.transaction():
+        registry.register(
+            connection, task.task, model_version, model, spec, is_champion=True, reason=reason
+        )
+        registry.write_segments(connection, task.task, model_version, model)
+    return _outcome(task, model_version, model, True, reason)
+
+
+def _outcome(
+    task: Task, model_version: str, model: Any, is_champion: bool, reason: str
+) -> Training:
     return Training(
         task=task.task,
         model_version=model_version,
-        is_champion=is_better,
+        is_champion=is_champion,
         reason=reason,
         algorithm=model.algorithm,
         metrics=model.metrics,
         n_trained=model.n_trained,
-        n_judged=model.n_judged,
+        n_trials=len(model.trials),
     )
 
 
@@ -112,22 +167,23 @@ def _read_examples(settings: Settings, relation: FeatureRelation, task: Task) ->
     frames = list(read_frames(settings, query))
     if not frames:
         raise NotEnoughData(
-            f"{task.task}: no rows to train on: no feature row has a label that has come of age; "
-            "load more history, or wait until the horizon of the first rows has passed"
+            "no rows to train on: no feature row has a label that has come of age; load more "
+            "history, or wait until the horizon of the first rows has passed"
         )
     return pd.concat(frames, ignore_index=True)
 
 
 def _judge(
     connection: psycopg.Connection,
+    task: Task,
     champion: ModelVersion | None,
     model: FittedModel,
     examples: pd.DataFrame,
 ) -> tuple[bool, str]:
     """Say whether a model takes the champion's place, and why.
 
-    The two are compared by log loss on out-of-time rows that neither of them has seen: those later
-    than the rows that the champion was trained or judged on.
+    The two are compared by the loss of their kind on out-of-time rows that neither of them has
+    seen: those later than the rows that the champion was trained or judged on.
     """
     if champion is None:
         return True, "there was no champion"
@@ -137,17 +193,17 @@ def _judge(
     if is_unseen.sum() < MIN_ROWS_TO_COMPARE or len(np.unique(labels)) < 2:
         return False, (
             f"only {is_unseen.sum()} rows are new to champion {champion.model_version}, "
-            f"{MIN_ROWS_TO_COMPARE} of both classes are needed to compare"
+            f"{MIN_ROWS_TO_COMPARE} with different labels are needed to compare"
         )
     try:
         estimator = registry.load_estimator(connection, champion)
     except LeadlightError as error:
         return True, f"the champion cannot be used: {error.format_message()}"
-    scores = fitting.scores(estimator, champion.feature_spec.matrix(recent[is_unseen]))
-    champion_loss = log_loss(labels, scores)
-    model_loss = log_loss(labels, model.out_of_time_scores[is_unseen])
+    known = fitting.predict(estimator, champion.feature_spec.matrix(recent[is_unseen]))
+    champion_loss = fitting.loss(task.kind, labels, known)
+    model_loss = fitting.loss(task.kind, labels, model.out_of_time_predictions[is_unseen])
     comparison = (
-        f"log loss {model_loss:.4f} against {champion_loss:.4f} of {champion.model_version} "
-        f"on {is_unseen.sum()} unseen rows"
+        f"{fitting.LOSS_NAMES[task.kind]} {model_loss:.4f} against {champion_loss:.4f} of "
+        f"{champion.model_version} on {is_unseen.sum()} unseen rows"
     )
     return bool(model_loss < champion_loss), comparison

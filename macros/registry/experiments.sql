@@ -8,11 +8,9 @@
         {%- set where = "experiments." ~ name -%}
         {%- do registry_check_key("experiments", name) -%}
         {%- do registry_check_fields(where, experiment, known) -%}
-        {%- if experiment.get('entity') not in ['user', 'session'] -%}
-            {%- do registry_error(
-                where ~ ".entity", experiment.get('entity'), "one of user, session"
-            ) -%}
-        {%- endif -%}
+        {%- do registry_check_choice(
+            where ~ ".entity", experiment.get('entity'), ['user', 'session']
+        ) -%}
         {%- do registry_check_name(where ~ ".outcome_event", experiment.get('outcome_event')) -%}
         {%- do registry_check_name(where ~ ".control_arm", experiment.get('control_arm')) -%}
         {%- do registry_check_number(
@@ -25,19 +23,21 @@
                     where ~ ".task", experiment.task, "a task of prediction_tasks"
                 ) -%}
             {%- endif -%}
-            {%- if experiment.get('eligible') not in ['score_below_threshold', 'all'] -%}
-                {%- do registry_error(
-                    where ~ ".eligible",
-                    experiment.get('eligible'),
-                    "one of score_below_threshold, all"
-                ) -%}
-            {%- endif -%}
-            {%- if experiment.entity != var('prediction_tasks')[experiment.task].entity -%}
+            {%- set task = var('prediction_tasks')[experiment.task] -%}
+            {#- Only a binary task has scores and a threshold. -#}
+            {%- do registry_check_choice(
+                where ~ ".eligible",
+                experiment.get('eligible'),
+                ['score_below_threshold', 'all'] if task.kind == 'binary' else ['all']
+            ) -%}
+            {%- if experiment.entity != task.entity -%}
                 {%- do registry_error(
                     where ~ ".entity", experiment.entity, "the entity of its task"
                 ) -%}
             {%- endif -%}
-            {%- do registry_check_name(where ~ ".treatment_arm", experiment.get('treatment_arm')) -%}
+            {%- do registry_check_name(
+                where ~ ".treatment_arm", experiment.get('treatment_arm')
+            ) -%}
             {%- if experiment.treatment_arm == experiment.control_arm -%}
                 {%- do registry_error(
                     where ~ ".treatment_arm", experiment.treatment_arm, "another arm than control"

@@ -1,8 +1,12 @@
 {% macro prediction_tasks() %}
-    {%- set fields = {
-        'kind': ['binary', 'regression', 'clustering'],
-        'entity': ['user', 'session'],
-        'label_rule': ['occurs', 'absent', 'sum_amount'],
+    {#- The label rules that make sense for each kind, and the fields that do not. -#}
+    {%- set label_rules = {
+        'binary': ['occurs', 'absent'], 'regression': ['sum_amount'], 'clustering': [],
+    } -%}
+    {%- set foreign_fields = {
+        'binary': [],
+        'regression': ['default_threshold'],
+        'clustering': ['outcome_event', 'label_rule', 'horizon_days', 'default_threshold'],
     } -%}
     {%- set known = [
         'kind', 'entity', 'features_model', 'outcome_event', 'label_rule', 'horizon_days',
@@ -13,22 +17,19 @@
         {%- set where = "prediction_tasks." ~ name -%}
         {%- do registry_check_key("prediction_tasks", name) -%}
         {%- do registry_check_fields(where, task, known) -%}
-        {%- set has_label = task.kind != 'clustering' -%}
-        {%- for field, allowed in fields.items() -%}
-            {%- if (has_label or field != 'label_rule') and task.get(field) not in allowed -%}
-                {%- do registry_error(
-                    where ~ "." ~ field, task.get(field), "one of " ~ allowed | join(", ")
-                ) -%}
-            {%- endif -%}
+        {%- do registry_check_choice(where ~ ".kind", task.get('kind'), label_rules | list) -%}
+        {%- do registry_check_choice(where ~ ".entity", task.get('entity'), ['user', 'session']) -%}
+        {%- for field in foreign_fields[task.kind] if field in task -%}
+            {%- do registry_error(where, field, "a field of a " ~ task.kind ~ " task") -%}
         {%- endfor -%}
-        {%- if has_label -%}
+        {%- if task.kind != 'clustering' -%}
+            {%- do registry_check_choice(
+                where ~ ".label_rule", task.get('label_rule'), label_rules[task.kind]
+            ) -%}
             {%- do registry_check_name(where ~ ".outcome_event", task.get('outcome_event')) -%}
-            {%- do registry_check_number(where ~ ".horizon_days", task.get('horizon_days'), 0, none, strictly=true) -%}
-        {%- endif -%}
-        {%- if not has_label -%}
-            {%- for field in ['outcome_event', 'label_rule', 'horizon_days'] if field in task -%}
-                {%- do registry_error(where, field, "a field of a clustering task") -%}
-            {%- endfor -%}
+            {%- do registry_check_number(
+                where ~ ".horizon_days", task.get('horizon_days'), 0, none, strictly=true
+            ) -%}
         {%- endif -%}
         {%- set slices = task.get('slices') or [] -%}
         {%- if slices is string or slices | unique | list != slices | list
@@ -41,11 +42,6 @@
             {%- do registry_check_number(
                 where ~ ".default_threshold", task.get('default_threshold'), 0, 1
             ) -%}
-            {%- if task.label_rule == 'sum_amount' -%}
-                {%- do registry_error(
-                    where ~ ".label_rule", task.label_rule, "occurs or absent for a binary task"
-                ) -%}
-            {%- endif -%}
         {%- endif -%}
         {%- if name in (var('experiments') or {}) -%}
             {%- do registry_error(where, name, "a name that no experiment has") -%}

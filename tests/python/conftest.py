@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 import yaml
+from helpers import PROJECT_DIR, quick_training
 
 from python_scoring import cli, embedded, warehouse
 from python_scoring.settings import Settings, load_settings
 
-PROJECT_DIR = Path(__file__).resolve().parents[2]
+IS_SERVER_GIVEN = os.environ.get("LEADLIGHT_TEST_SERVER") == "1"
 REAL_DATA = Path(os.environ.get("LEADLIGHT_REAL_DATA", PROJECT_DIR.parent / "shared" / "data"))
+
+SIMULATED_UNTIL = datetime(2025, 6, 30, tzinfo=UTC)
+ON_THE_LAST_DAY = json.dumps({"as_of": "2025-06-30 00:00:00+00"})
+# Now; what is asked every Monday and every month is asked once or twice after the last event, and
+# no more.
+ONCE_MATURE = json.dumps({"calendar_end_date": "2025-07-15"})
 
 
 def real_data(name: str) -> Path:
@@ -36,7 +44,7 @@ def server() -> Iterator[dict[str, str | int]]:
     LEADLIGHT_TEST_SERVER=1 takes the server of PGHOST, PGPORT, PGUSER and PGPASSWORD; without it
     an embedded one is started, and removed afterwards.
     """
-    if os.environ.get("LEADLIGHT_TEST_SERVER") == "1":
+    if IS_SERVER_GIVEN:
         yield {
             "host": os.environ.get("PGHOST", "localhost"),
             "port": int(os.environ.get("PGPORT", "5432")),
@@ -50,7 +58,13 @@ def server() -> Iterator[dict[str, str | int]]:
     embedded.start(home)
     profile = yaml.safe_load((home / "profiles.yml").read_text())
     output = profile["leadlight"]["outputs"]["embedded"]
-    yield {name: output[name] for name in ("host", "port", "user", "password")}
+    address = {name: output[name] for name in ("host", "port", "user", "password")}
+    with psycopg.connect(**address, dbname="postgres", autocommit=True) as admin:
+        # Nothing here outlives the machine.
+        for option in ("fsync", "synchronous_commit", "full_page_writes"):
+            admin.execute(f"alter system set {option} = off")
+        admin.execute("select pg_reload_conf()")
+    yield address
     embedded.stop(home)
     shutil.rmtree(home)
 
@@ -79,7 +93,8 @@ def make_database(
         return settings
 
     yield make
-    for dbname in made:
+    # An embedded server goes as a whole.
+    for dbname in made if IS_SERVER_GIVEN else ():
         admin.execute(f"drop database if exists {dbname} with (force)")
     admin.close()
 
@@ -96,8 +111,9 @@ def clean_database(database: Settings) -> Settings:
     with warehouse.connect(database) as connection:
         connection.execute(
             "truncate tracking.events, tracking.loads, tracking.load_rejects, "
-            "scoring.predictions, scoring.assignments, scoring.models, "
-            "scoring.training_trials, scoring.runs"
+            "scoring.predictions, scoring.assignments, scoring.models, scoring.training_trials, "
+            "scoring.feature_importances, scoring.partial_dependence, scoring.curves, "
+            "scoring.segments, scoring.cluster_profiles, scoring.runs"
         )
     return database
 
@@ -122,13 +138,6 @@ def copy_database(
         with psycopg.connect(**server, dbname="postgres", autocommit=True) as admin:
             admin.execute(f"drop database {settings.dbname}")
             admin.execute(f"create database {settings.dbname} template {original.dbname}")
-        with warehouse.connect(settings) as connection:
-            # The registry names its relations with their database.
-            connection.execute(
-                "update leadlight_shared.dim_prediction_tasks "
-                "set features_relation = replace(features_relation, %s, %s)",
-                [original.dbname, settings.dbname],
-            )
         return settings
 
     return copy
@@ -136,12 +145,20 @@ def copy_database(
 
 @pytest.fixture(scope="session")
 def simulated(make_database: Callable[[str], Settings], dbt_folders: None) -> Settings:
-    """A simulated business, once round the loop on its last day and once when all had come of age.
+    """Simulated businesses, once round the loop on their last day and once when all had matured.
 
     Read-only for the tests: what is to be changed is copied first.
     """
     settings = make_database("simulated")
-    cli.run_simulation(settings, n_leads=4000, n_days=60, seed=11, until=datetime(2025, 6, 30))
-    for variables in ("{as_of: '2025-06-30 00:00:00+00'}", None):
-        cli.run_loop(settings, cli.PHASES, variables, full_refresh=False)
+    cli.run_simulation(settings, n_leads=4000, n_days=60, seed=11, until=SIMULATED_UNTIL)
+    with quick_training():
+        for variables in (ON_THE_LAST_DAY, ONCE_MATURE):
+            cli.run_loop(settings, cli.PHASES, variables, full_refresh=False)
     return settings
+
+
+@pytest.fixture
+def train_quickly() -> Iterator[None]:
+    """Let the trainings of a test be quick."""
+    with quick_training():
+        yield

@@ -1,21 +1,33 @@
-"""What several end-to-end tests need: the command on a database, queries, and content hashes."""
+"""What several end-to-end tests need: the registry, the command, quick training, queries."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
 from click.testing import CliRunner, Result
+from psycopg.rows import dict_row
 
-from python_scoring import warehouse
+from python_scoring import fitting, warehouse
 from python_scoring.cli import main
 from python_scoring.settings import Settings
+
+PROJECT_DIR = Path(__file__).resolve().parents[2]
+PROJECT = yaml.safe_load((PROJECT_DIR / "dbt_project.yml").read_text(encoding="utf-8"))
+TASKS: dict[str, dict[str, Any]] = PROJECT["vars"]["prediction_tasks"]
+EXPERIMENTS: dict[str, dict[str, Any]] = PROJECT["vars"]["experiments"]
 
 DBT_SCHEMAS = (
     "leadlight_seeds",
     "leadlight_staging",
     "leadlight_intermediate",
     "leadlight_features",
+    "leadlight_models",
     "leadlight_metrics",
     "leadlight_activation",
     "leadlight_shared",
@@ -32,6 +44,24 @@ def leadlight(settings: Settings, *arguments: str) -> Result:
 def assert_done(result: Result) -> None:
     """The command ended well."""
     assert result.exit_code == 0, result.output
+
+
+def done(settings: Settings, *arguments: str) -> str:
+    """Run the command, which is to end well, and return what it said."""
+    result = leadlight(settings, *arguments)
+    assert_done(result)
+    return result.output
+
+
+@contextmanager
+def quick_training() -> Iterator[None]:
+    """Let a training try one point of the first algorithm of each kind, the simplest one."""
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, candidates in fitting.CANDIDATES.items():
+            algorithm, candidate = next(iter(candidates.items()))
+            point = {name: values[:1] for name, values in candidate.grid[0].items()}
+            patch.setitem(fitting.CANDIDATES, kind, {algorithm: replace(candidate, grid=[point])})
+        yield
 
 
 def assert_one_line(result: Result, *parts: str, exit_code: int = 1) -> None:
@@ -51,6 +81,20 @@ def fetch(settings: Settings, query: str, parameters: Sequence[Any] | None = Non
     """Return the rows of a query."""
     with warehouse.connect(settings) as connection:
         return connection.execute(query, parameters).fetchall()
+
+
+def fetch_dicts(
+    settings: Settings, query: str, parameters: Sequence[Any] | None = None
+) -> list[dict[str, Any]]:
+    """Return the rows of a query, each by the names of its columns."""
+    with warehouse.connect(settings) as connection, connection.cursor(row_factory=dict_row) as c:
+        return c.execute(query, parameters).fetchall()
+
+
+def execute(settings: Settings, statement: str, parameters: Sequence[Any] | None = None) -> None:
+    """Run a statement."""
+    with warehouse.connect(settings) as connection:
+        connection.execute(statement, parameters)
 
 
 def fetch_value(settings: Settings, query: str, parameters: Sequence[Any] | None = None) -> Any:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
+import inspect
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,14 +18,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from sklearn.calibration import CalibratedClassifierCV
+from sklearn.model_selection import ParameterGrid
 from sklearn.preprocessing import FunctionTransformer
 
-from python_scoring import fitting
 from python_scoring.artifacts import ALLOWED_TYPES, dump, load
+from python_scoring.candidates import CANDIDATES, fit_pipeline
+from python_scoring.clustering import fit_clusters
 from python_scoring.errors import LeadlightError
 from python_scoring.features import FeatureSpec
-from python_scoring.fitting import CANDIDATES, scores
+from python_scoring.fitting import RESPONSES, Estimator, Predictor, one_thread_a_fit, predict
 
 TESTS_DIR = Path(__file__).resolve().parent
 PROJECT_DIR = TESTS_DIR.parents[1]
@@ -49,45 +53,74 @@ def strange_frame() -> pd.DataFrame:
     return frame
 
 
-Fitted = tuple[CalibratedClassifierCV, FeatureSpec]
+SPEC = FeatureSpec.learn(training_frame()[0])
+MATRICES = {
+    "known": SPEC.matrix(training_frame()[0]),
+    "strange": SPEC.matrix(strange_frame()),
+}
+# Each algorithm, and each way to treat a rare class.
+POINTS = {
+    f"{kind}-{algorithm}-{point.get('imbalance')}": (kind, algorithm, point)
+    for kind, tried in CANDIDATES.items()
+    for algorithm, candidate in tried.items()
+    for point in ParameterGrid(candidate.grid)
+}
+NAMES = ["clustering", *POINTS]
+
+each_estimator = pytest.mark.parametrize("name", NAMES)
 
 
-@pytest.fixture(scope="module", params=list(CANDIDATES["binary"]))
-def fitted(request: pytest.FixtureRequest) -> Fitted:
-    frame, labels = training_frame()
-    spec = FeatureSpec.learn(frame)
-    matrix = spec.matrix(frame)
-    estimator = fitting._pipeline("binary", request.param, matrix, seed=7)
-    return fitting.calibrate(estimator, matrix, labels), spec
+@functools.cache
+def fitted(name: str) -> Estimator:
+    _, labels = training_frame()
+    matrix = MATRICES["known"]
+    if name == "clustering":
+        as_of_at = pd.Series(pd.date_range("2024-01-01", periods=len(matrix), tz="UTC"))
+        return fit_clusters(matrix, as_of_at, seed=7, n_jobs=1).estimator
+    kind, algorithm, parameters = POINTS[name]
+    with one_thread_a_fit(1):
+        pipeline = fit_pipeline(CANDIDATES[kind][algorithm], parameters, matrix, labels, 7)
+    response = RESPONSES[kind].learn(RESPONSES[kind].read(pipeline, matrix), labels)
+    return Predictor(pipeline, response)
+
+
+@pytest.fixture(scope="module")
+def artifact() -> tuple[bytes, str]:
+    """Any will do for what concerns the bytes alone."""
+    return dump(fitted("binary-logistic_regression-none"))
 
 
 def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-@pytest.mark.parametrize("frame", [training_frame()[0], strange_frame()], ids=["known", "strange"])
-def test_a_loaded_model_predicts_the_very_same_numbers(fitted, frame):
-    estimator, spec = fitted
-    matrix = spec.matrix(frame)
-    np.testing.assert_array_equal(scores(load(*dump(estimator)), matrix), scores(estimator, matrix))
+@each_estimator
+def test_a_loaded_model_predicts_the_very_same_numbers(name):
+    loaded = load(*dump(fitted(name)))
+    for matrix in MATRICES.values():
+        np.testing.assert_array_equal(predict(loaded, matrix), predict(fitted(name), matrix))
 
 
-def test_a_fresh_process_predicts_the_very_same_numbers(fitted, tmp_path):
-    estimator, spec = fitted
-    data, sha256 = dump(estimator)
-    (tmp_path / "model.skops").write_bytes(data)
+def test_a_fresh_process_predicts_the_very_same_numbers(tmp_path):
+    names = ["clustering", "binary-gradient_boosting-none", "regression-random_forest-None"]
+    digests = {}
+    for name in names:
+        data, digests[name] = dump(fitted(name))
+        (tmp_path / name).write_bytes(data)
     script = f"""
 import json
+from pathlib import Path
 import numpy as np
 from python_scoring.artifacts import load
 from python_scoring.features import FeatureSpec
-from python_scoring.fitting import scores
+from python_scoring.fitting import predict
 from test_artifacts import strange_frame, training_frame
 
-spec = FeatureSpec.from_json(json.loads({json.dumps(spec.to_json())!r}))
-estimator = load(open("model.skops", "rb").read(), "{sha256}")
-for name, frame in (("known", training_frame()[0]), ("strange", strange_frame())):
-    np.save(name, scores(estimator, spec.matrix(frame)))
+spec = FeatureSpec.from_json(json.loads({json.dumps(SPEC.to_json())!r}))
+for name, sha256 in {digests!r}.items():
+    estimator = load(Path(name).read_bytes(), sha256)
+    for rows, frame in (("known", training_frame()[0]), ("strange", strange_frame())):
+        np.save(f"{{name}}-{{rows}}", predict(estimator, spec.matrix(frame)))
 """
     subprocess.run(
         [sys.executable, "-c", script],
@@ -95,35 +128,36 @@ for name, frame in (("known", training_frame()[0]), ("strange", strange_frame())
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT_DIR), str(TESTS_DIR)])},
         check=True,
     )
-    for name, frame in (("known", training_frame()[0]), ("strange", strange_frame())):
-        np.testing.assert_array_equal(
-            np.load(tmp_path / f"{name}.npy"), scores(estimator, spec.matrix(frame))
-        )
+    for name in names:
+        for rows, matrix in MATRICES.items():
+            np.testing.assert_array_equal(
+                np.load(tmp_path / f"{name}-{rows}.npy"), predict(fitted(name), matrix)
+            )
 
 
-def test_the_digest_is_that_of_the_bytes(fitted):
-    data, sha256 = dump(fitted[0])
+def test_the_digest_is_that_of_the_bytes(artifact):
+    data, sha256 = artifact
     assert sha256 == digest(data)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 1.0])
-def test_a_tampered_byte_is_refused(fitted, share):
-    data, sha256 = dump(fitted[0])
+def test_a_tampered_byte_is_refused(artifact, share):
+    data, sha256 = artifact
     tampered = bytearray(data)
     tampered[int(share * (len(data) - 1))] ^= 1
     with pytest.raises(LeadlightError, match="changed after it was stored"):
         load(bytes(tampered), sha256)
 
 
-def test_another_models_digest_is_refused(fitted):
-    data, _ = dump(fitted[0])
+def test_another_models_digest_is_refused(artifact):
+    data, _ = artifact
     with pytest.raises(LeadlightError, match="changed after it was stored"):
         load(data, digest(b"another"))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
-def test_truncated_bytes_are_refused_even_with_their_own_digest(fitted, share):
-    data, sha256 = dump(fitted[0])
+def test_truncated_bytes_are_refused_even_with_their_own_digest(artifact, share):
+    data, sha256 = artifact
     truncated = data[: int(share * len(data))]
     with pytest.raises(LeadlightError, match="changed after it was stored"):
         load(truncated, sha256)
@@ -149,13 +183,27 @@ def test_a_type_that_is_not_on_the_list_is_neither_loaded_nor_stored(foreign, na
         dump(foreign)
 
 
-def test_the_list_holds_just_what_the_candidates_need():
-    frame, labels = training_frame()
-    matrix = FeatureSpec.learn(frame).matrix(frame)
+def test_the_list_holds_just_what_the_estimators_need():
     needed: set[str] = set()
-    for kind, candidates in CANDIDATES.items():
-        for algorithm in candidates:
-            pipeline = fitting._pipeline(kind, algorithm, matrix, seed=7)
-            data, _ = dump(fitting.calibrate(pipeline, matrix, labels))
-            needed |= set(skops.io.get_untrusted_types(data=data))
+    for name in NAMES:
+        data, _ = dump(fitted(name))
+        needed |= set(skops.io.get_untrusted_types(data=data))
     assert needed == set(ALLOWED_TYPES)
+
+
+def test_the_list_holds_no_module_and_no_sampler():
+    for name in ALLOWED_TYPES:
+        module, _, member = name.rpartition(".")
+        assert not inspect.ismodule(getattr(importlib.import_module(module), member))
+        assert "imblearn" not in name
+
+
+def test_segment_numbers_travel_with_the_artifact():
+    segmenter = fitted("clustering")
+    loaded = load(*dump(replace(segmenter, numbers=segmenter.numbers + 40, highest_number=99)))
+    assert loaded.highest_number == 99
+    for matrix in MATRICES.values():
+        np.testing.assert_array_equal(predict(loaded, matrix), predict(segmenter, matrix) + 40)
+    pd.testing.assert_frame_equal(
+        loaded.centroids.reset_index(drop=True), segmenter.centroids.reset_index(drop=True)
+    )

@@ -10,13 +10,20 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from conftest import PROJECT_DIR
-from helpers import assert_done, assert_one_line, content_hashes, fetch, leadlight
+from helpers import (
+    PROJECT_DIR,
+    TASKS,
+    assert_done,
+    assert_one_line,
+    execute,
+    fetch,
+    leadlight,
+)
 
-from python_scoring import warehouse
 from python_scoring.cli import main
 from python_scoring.settings import Settings
 
+TASK = "lead_conversion"
 COMMANDS = {
     (): "Watch conversion models",
     ("init",): "Create the tables",
@@ -31,6 +38,10 @@ COMMANDS = {
     ("run",): "once round the loop",
     ("train",): "promote what beats the champion",
     ("score",): "has not scored yet",
+    ("models",): "say which one is champion",
+    ("models", "list"): "every version that was trained",
+    ("models", "promote"): "Make a version champion",
+    ("models", "retire"): "it is scored no more",
     ("status",): "last runs",
     ("demo",): "Safe to repeat",
 }
@@ -77,9 +88,10 @@ def test_help_says_what_a_command_does(command: tuple[str, ...]) -> None:
 
 
 def test_every_command_is_known_here() -> None:
-    found = {(name,) for name in main.commands}
-    found |= {("db", name) for name in main.commands["db"].commands}
-    assert found | {()} == set(COMMANDS)
+    found = {()}
+    for name, command in main.commands.items():
+        found |= {(name,), *((name, below) for below in getattr(command, "commands", ()))}
+    assert found == set(COMMANDS)
 
 
 # Wrong use -------------------------------------------------------------------------------------
@@ -99,6 +111,12 @@ def test_every_command_is_known_here() -> None:
         (("simulate", "--leads", "0"), "--leads"),
         (("simulate", "--until", "tomorrow"), "--until"),
         (("train", "--task"), "requires an argument"),
+        (("train", "--if-due", "yes"), "unexpected extra argument"),
+        (("models", "burn"), "No such command 'burn'"),
+        (("models", "list", "lead_conversion"), "unexpected extra argument"),
+        (("models", "promote"), "Missing argument 'TASK'"),
+        (("models", "promote", "lead_conversion"), "Missing argument 'MODEL_VERSION'"),
+        (("models", "retire", "lead_conversion"), "Missing argument 'MODEL_VERSION'"),
     ],
 )
 def test_wrong_use_is_told_with_exit_code_2(
@@ -110,13 +128,28 @@ def test_wrong_use_is_told_with_exit_code_2(
 # No database -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["init", "run", "train", "score", "status", "simulate"])
+# What needs a database, with the least that it has to be told.
+NEED_A_DATABASE = {
+    "init": (),
+    "run": (),
+    "train": ("--if-due",),
+    "score": (),
+    "models list": (),
+    "models promote": (TASK, "v1"),
+    "models retire": (TASK, "v1"),
+    "status": (),
+    "simulate": ("--leads", "1", "--days", "1"),
+}
+
+
+@pytest.mark.parametrize("command", NEED_A_DATABASE)
 def test_no_profile(
     in_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.delenv("DBT_PROFILES_DIR", raising=False)
     nowhere = str(tmp_path)
-    result = invoke(command, HOME=nowhere, LEADLIGHT_HOME=nowhere)
+    arguments = (*command.split(), *NEED_A_DATABASE[command])
+    result = invoke(*arguments, HOME=nowhere, LEADLIGHT_HOME=nowhere)
     assert_one_line(result, "no database is configured", "leadlight db start", "profiles.yml")
 
 
@@ -140,17 +173,18 @@ def test_unknown_target(empty: Settings) -> None:
     assert_one_line(leadlight(empty, "--target", "moon", "status"), "moon")
 
 
-def with_profile(folder: Path, profile: dict[str, Any], command: str = "status") -> Result:
+def with_profile(folder: Path, profile: dict[str, Any], *arguments: str) -> Result:
+    """Run a command, `status` if none is given, with a profile."""
     (folder / "profiles.yml").write_text(yaml.safe_dump({"leadlight": profile}))
-    return invoke(command, DBT_PROFILES_DIR=str(folder))
+    return invoke(*(arguments or ("status",)), DBT_PROFILES_DIR=str(folder))
 
 
-@pytest.mark.parametrize("command", ["init", "run", "train", "score", "status", "simulate"])
+@pytest.mark.parametrize("command", NEED_A_DATABASE)
 def test_no_server_running(empty: Settings, tmp_path: Path, command: str) -> None:
     output = {"type": "postgres", "host": "127.0.0.1", "port": 1, "user": "nobody"}
     output |= {"password": "secret", "dbname": "nothing", "schema": "leadlight"}
     profile = {"target": "test", "outputs": {"test": output}}
-    result = with_profile(tmp_path, profile, command)
+    result = with_profile(tmp_path, profile, *command.split(), *NEED_A_DATABASE[command])
     assert_one_line(result, "no connection", "nothing at 127.0.0.1:1", "is the server running?")
     assert "secret" not in result.output
 
@@ -162,19 +196,23 @@ def test_server_refuses(empty: Settings, tmp_path: Path, field: str, value: str)
     assert_one_line(with_profile(tmp_path, profile), "no connection", value)
 
 
-@pytest.mark.parametrize("command", ["run", "train", "score", "status", "simulate", "load"])
-def test_without_init(
-    make_database: Callable[[str], Settings], tmp_path: Path, command: str
-) -> None:
+@pytest.fixture(scope="module")
+def uninitialised(make_database: Callable[[str], Settings]) -> Settings:
+    """A database in which nobody ran `leadlight init`."""
     settings = make_database("uninitialised")
-    with warehouse.connect(settings) as connection:
-        connection.execute("drop schema tracking, scoring cascade")
+    execute(settings, "drop schema tracking, scoring cascade")
+    return settings
+
+
+@pytest.mark.parametrize("command", [name for name in NEED_A_DATABASE if name != "init"])
+def test_without_init(uninitialised: Settings, command: str) -> None:
+    arguments = (*command.split(), *NEED_A_DATABASE[command])
+    assert_one_line(leadlight(uninitialised, *arguments), "leadlight init")
+
+
+def test_load_without_init(uninitialised: Settings, tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text("event_id,event_type,user_id,occurred_at\n")
-    arguments = {
-        "load": ("events", str(tmp_path / "events.csv")),
-        "simulate": ("--leads", "1", "--days", "1"),
-    }
-    result = leadlight(settings, command, *arguments.get(command, ()))
+    result = leadlight(uninitialised, "load", "events", str(tmp_path / "events.csv"))
     assert_one_line(result, "leadlight init")
 
 
@@ -190,65 +228,71 @@ def test_status_before_the_first_run(empty: Settings) -> None:
     assert_one_line(leadlight(empty, "status"), "leadlight run")
 
 
+@pytest.fixture(scope="module")
+def built(make_database: Callable[[str], Settings]) -> Settings:
+    """A database in which features and labels were built of nothing."""
+    settings = make_database("built")
+    assert_done(leadlight(settings, "run", "--select", "pre"))
+    return settings
+
+
+def last_run(settings: Settings) -> tuple[str, str, str | None]:
+    """Return command, status and error of the last entry in the diary."""
+    query = "select command, status, error from scoring.runs order by run_id desc limit 1"
+    return fetch(settings, query)[0]
+
+
 @pytest.mark.parametrize("command", ["train", "score"])
-def test_unknown_task(simulated: Settings, command: str) -> None:
-    before = content_hashes(simulated, ["scoring.models", "scoring.predictions"])
-    result = leadlight(simulated, command, "--task", "lead_conversation")
-    assert_one_line(result, "no task lead_conversation", "known: lead_conversion")
-    assert content_hashes(simulated, before) == before
-    status = "select command, status, error from scoring.runs order by run_id desc limit 1"
-    ((told, status, error),) = fetch(simulated, status)
+def test_unknown_task(built: Settings, command: str) -> None:
+    result = leadlight(built, command, "--task", "lead_conversation")
+    assert_one_line(result, "no task lead_conversation", f"known: {', '.join(sorted(TASKS))}")
+    told, status, error = last_run(built)
     assert (told, status) == (command, "failed")
     assert "lead_conversation" in error
 
 
-@pytest.fixture(scope="module")
-def with_leads(make_database: Callable[[str], Settings]) -> Callable[[str, str], Settings]:
-    """Return a function that makes a database with 60 leads a month old; SQL says who ordered."""
-
-    def make(name: str, did_order: str) -> Settings:
-        settings = make_database(name)
-        with warehouse.connect(settings) as connection:
-            connection.execute(
-                f"""
-                insert into tracking.events (event_id, event_type, user_id, occurred_at, amount)
-                select event_type || number, event_type, 'lead-' || number,
-                    now() - interval '40 days' + number * interval '1 hour' + later, 10
-                from generate_series(1, 60) as number,
-                    (values ('lead_created', interval '0'), ('order_completed', interval '2 days'))
-                        as v (event_type, later)
-                where event_type = 'lead_created' or {did_order}
-                """
-            )
-        assert_done(leadlight(settings, "run", "--select", "pre"))
-        return settings
-
-    return make
+@pytest.mark.parametrize("task", TASKS)
+def test_no_rows_to_train_on(built: Settings, task: str) -> None:
+    assert_one_line(leadlight(built, "train", "--task", task), task, "no rows to train on")
+    assert last_run(built)[:2] == ("train", "failed")
+    assert fetch(built, "select * from scoring.models") == []
 
 
-def test_no_rows_to_train_on(with_leads: Callable[[str, str], Settings]) -> None:
-    settings = with_leads("childless", "false")
-    with warehouse.connect(settings) as connection:
-        connection.execute("truncate tracking.events")
-    assert_done(leadlight(settings, "run", "--select", "pre", "--full-refresh"))
-    assert_one_line(leadlight(settings, "train"), "lead_conversion", "no rows to train on")
-    assert fetch(settings, "select * from scoring.models") == []
+def test_no_rows_for_any_task(built: Settings) -> None:
+    result = leadlight(built, "train")
+    assert_one_line(result, "too little to train", *TASKS)
+    for task in TASKS:
+        assert f"{task}: no rows to train on" in result.stdout
 
 
 @pytest.mark.parametrize("did_order", ["true", "false"])
-def test_one_class_only(with_leads: Callable[[str, str], Settings], did_order: str) -> None:
-    settings = with_leads(f"class_{did_order}", did_order)
-    assert_one_line(leadlight(settings, "train"), "lead_conversion", "too few outcomes")
+def test_one_class_only(
+    built: Settings, copy_database: Callable[[Settings, str], Settings], did_order: str
+) -> None:
+    settings = copy_database(built, f"class_{did_order}")
+    execute(
+        settings,
+        f"""
+        insert into tracking.events (event_id, event_type, user_id, occurred_at, amount)
+        select event_type || number, event_type, 'lead-' || number,
+            now() - interval '40 days' + number * interval '1 hour' + later, 10
+        from generate_series(1, 60) as number,
+            (values ('lead_created', interval '0'), ('order_completed', interval '2 days'))
+                as v (event_type, later)
+        where event_type = 'lead_created' or {did_order}
+        """,
+    )
+    assert_done(leadlight(settings, "run", "--select", "pre"))
+    assert_one_line(leadlight(settings, "train", "--task", TASK), TASK, "too few outcomes")
+    assert last_run(settings)[:2] == ("train", "failed")
     assert fetch(settings, "select * from scoring.models") == []
-    status = "select status from scoring.runs order by run_id desc limit 1"
-    assert fetch(settings, status) == [("failed",)]
 
 
 # Mistakes in the registry ----------------------------------------------------------------------
 
 
 def task(**changes: Any) -> Callable[[dict], None]:
-    return lambda variables: change(variables["prediction_tasks"]["lead_conversion"], changes)
+    return lambda variables: change(variables["prediction_tasks"][TASK], changes)
 
 
 def experiment(**changes: Any) -> Callable[[dict], None]:
@@ -263,7 +307,7 @@ def change(entry: dict[str, Any], changes: dict[str, Any]) -> None:
 
 def rename_task(variables: dict) -> None:
     tasks = variables["prediction_tasks"]
-    tasks["lead's conversion"] = tasks.pop("lead_conversion")
+    tasks["lead's conversion"] = tasks.pop(TASK)
     variables["experiments"]["lead_coupon"]["task"] = "lead's conversion"
 
 
@@ -307,12 +351,12 @@ def test_project_file_that_is_not_yaml(in_project: Path, empty: Settings) -> Non
     assert_one_line(leadlight(empty, "run"), "dbt_project.yml")
 
 
-def test_wrong_sql_in_a_model(in_project: Path, empty: Settings) -> None:
+def test_wrong_sql_in_a_model(in_project: Path, built: Settings) -> None:
     model = in_project / "models" / "marts" / "shared" / "dim_date.sql"
     sql = model.read_text()
     model.write_text("select 1 as a from nowhere\n")
     try:
-        result = leadlight(empty, "run", "--select", "post")
+        result = leadlight(built, "run", "--select", "pre")
     finally:
         model.write_text(sql)
     assert_one_line(result, "dim_date", "models/marts/shared/dim_date.sql", "nowhere")

@@ -6,14 +6,17 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import PROJECT_DIR
+from psycopg.rows import dict_row
 
-from python_scoring import cli
+from python_scoring import cli, warehouse
 from python_scoring.dbt_runner import run_dbt
 from python_scoring.settings import Settings
 
@@ -42,6 +45,58 @@ def test_build_and_tests_pass_twice_on_data(built, tmp_path, monkeypatch):
     statuses = {result["status"] for result in results}
     # Unknown event types are reported as a warning, and there are some; exposures do nothing.
     assert statuses == {"success", "pass", "warn", "no-op"}
+
+
+@pytest.fixture(scope="module")
+def analyses(simulated: Settings) -> dict[str, list[dict]]:
+    """The rows of every analysis, on the last day of the simulated businesses."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as target:
+        patch.setenv("DBT_TARGET_PATH", target)
+        run_dbt(simulated, ["compile"], "{as_of: '2025-06-30 00:00:00+00'}")
+        compiled = sorted(Path(target).glob("compiled/*/analyses/*.sql"))
+        with (
+            warehouse.connect(simulated) as connection,
+            connection.cursor(row_factory=dict_row) as cursor,
+        ):
+            return {path.stem: cursor.execute(path.read_text()).fetchall() for path in compiled}
+
+
+def test_every_analysis_answers_in_the_columns_it_describes(analyses):
+    described = yaml.safe_load((PROJECT_DIR / "analyses" / "_analyses.yml").read_text())["analyses"]
+    assert {analysis["name"] for analysis in described} == set(analyses)
+    for analysis in described:
+        rows = analyses[analysis["name"]]
+        assert rows, analysis["name"]
+        assert [column["name"] for column in analysis["columns"]] == list(rows[0])
+
+
+def test_sent_labels_are_compared_with_what_the_events_say(analyses, simulated):
+    with warehouse.connect(simulated) as connection:
+        expected = connection.execute(
+            """
+            select cast(label as text), cast(not exists (
+                select 1 from tracking.events
+                where events.user_id = players.user_id
+                    and event_id is not null and event_type is not null
+                    and occurred_at > as_of_at and occurred_at <= as_of_at + interval '7 days'
+                    and occurred_at <= loaded_at + interval '1 day'
+                    and coalesce(amount, 0) >= 0
+            ) as integer), count(*)
+            from simulation.players
+            -- One whose registration is still under way when the simulation ends is not known yet.
+            where user_id in (
+                select user_id from tracking.events where event_type = 'new_registration'
+            )
+            group by 1, 2
+            """
+        ).fetchall()
+    found = {
+        (row["sent_label"], row["label"]): row["n_players"]
+        for row in analyses["how_sent_churn_labels_agree"]
+    }
+    assert found == {(sent, ours): n for sent, ours, n in expected}
+    # The simulated operator is wrong now and then, in both directions.
+    assert len(found) == 4
 
 
 def test_sqlfluff_finds_nothing(built):

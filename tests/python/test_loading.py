@@ -329,7 +329,14 @@ BAD_PREDICTIONS = [
     ({"score": "", "segment": "3"}, "score and threshold: one without the other"),
     ({"predicted_value": "3.5"}, "score, predicted_value, segment: not exactly one is given"),
     ({"score": ""}, "score, predicted_value, segment: not exactly one is given"),
-    ({"score": "", "predicted_value": "inf"}, "predicted_value is not a finite number"),
+    (
+        {"score": "", "predicted_value": "inf"},
+        "predicted_value is not a number between -1e100 and 1e100",
+    ),
+    (
+        {"score": "", "predicted_value": "-1e101"},
+        "predicted_value is not a number between -1e100 and 1e100",
+    ),
     ({"score": "", "segment": "1.5"}, "segment is not a 32-bit integer"),
     ({"score": "", "segment": "3000000000"}, "segment is not a 32-bit integer"),
     ({"task": ""}, "task is empty"),

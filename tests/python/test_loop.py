@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -10,37 +11,50 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 import psycopg
 import pytest
-import yaml
-from conftest import PROJECT_DIR
+from conftest import ONCE_MATURE, SIMULATED_UNTIL
 from helpers import (
     DBT_SCHEMAS,
+    EXPERIMENTS,
     MART_SCHEMAS,
+    PROJECT_DIR,
+    TASKS,
     assert_done,
     assert_one_line,
     content_hashes,
+    done,
+    execute,
     fetch,
     fetch_value,
     leadlight,
+    quick_training,
     relations,
 )
 from scipy.stats import binomtest
 
-from python_scoring import fitting, scoring, training, warehouse
+from python_scoring import scoring, training, warehouse
 from python_scoring.settings import Settings
-from python_scoring.simulation import Simulation, plan_from_project, simulate_business
+from python_scoring.simulation import Simulation, plan_from_project, simulate
 
+# The task of which there are an incumbent and an experiment; where it is cheap, all are looked at.
 TASK = "lead_conversion"
+EXPERIMENT = EXPERIMENTS["lead_coupon"]
+BINARY = [task for task, entry in TASKS.items() if entry["kind"] == "binary"]
+SUPERVISED = [task for task, entry in TASKS.items() if entry["kind"] != "clustering"]
 WRITTEN = (
     "scoring.predictions",
     "scoring.assignments",
     "scoring.models",
     "scoring.training_trials",
+    "scoring.feature_importances",
+    "scoring.partial_dependence",
+    "scoring.curves",
+    "scoring.segments",
+    "scoring.cluster_profiles",
 )
 CopyDatabase = Callable[[Settings, str], Settings]
 
@@ -48,69 +62,77 @@ CopyDatabase = Callable[[Settings, str], Settings]
 @pytest.fixture(scope="module")
 def simulation() -> Simulation:
     """What was landed in the database `simulated`, before it was landed."""
-    until = datetime(2025, 6, 30, tzinfo=UTC)
-    return simulate_business(4000, 60, 11, until, **plan_from_project(PROJECT_DIR))
-
-
-@pytest.fixture(scope="module")
-def experiment() -> dict[str, Any]:
-    project = yaml.safe_load((PROJECT_DIR / "dbt_project.yml").read_text())
-    return project["vars"]["experiments"]["lead_coupon"]
-
-
-def train_quickly(patch: pytest.MonkeyPatch) -> None:
-    """Let a training try one candidate with one setting."""
-    simple = fitting.CANDIDATES["binary"]["logistic_regression"]
-    only = {"logistic_regression": fitting.Candidate(simple.build, {"C": [0.1]})}
-    patch.setitem(fitting.CANDIDATES, "binary", only)
-
-
-@pytest.fixture
-def quick_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    train_quickly(monkeypatch)
+    return simulate(4000, 60, 11, SIMULATED_UNTIL, **plan_from_project(PROJECT_DIR))
 
 
 # What the loop writes --------------------------------------------------------------------------
 
 
-def test_first_training_makes_the_champion(simulated: Settings) -> None:
-    assert fetch(simulated, "select task, model_version, status, reason from scoring.models") == [
-        (TASK, "v1", "champion", "there was no champion")
-    ]
-    n_trials = fetch_value(simulated, "select count(*) from scoring.training_trials")
-    assert n_trials > 1
+def test_first_training_makes_the_champion_of_each_task(simulated: Settings) -> None:
+    models = fetch(
+        simulated, "select task, model_version, status, reason from scoring.models order by task"
+    )
+    assert models == [(task, "v1", "champion", "there was no champion") for task in sorted(TASKS)]
+    tried = fetch(simulated, "select distinct task from scoring.training_trials order by task")
+    assert tried == [(task,) for task in sorted(TASKS)]
 
 
 def test_backtest_holds_the_rows_that_judged_the_model(simulated: Settings) -> None:
-    ((n_rows, n_outside, n_judged),) = fetch(
+    backtests = fetch(
         simulated,
-        "select count(*), count(*) filter (where as_of_at not between judged_from "
-        "and judged_through), min(n_out_of_time_rows) "
+        "select task, count(*), n_out_of_time_rows, count(*) filter (where as_of_at not between "
+        "judged_from and judged_through) "
         "from scoring.predictions join scoring.models using (task, model_version) "
-        "where run_kind = 'backtest'",
+        "where run_kind = 'backtest' group by task, n_out_of_time_rows order by task",
     )
-    assert (n_rows, n_outside) == (n_judged, 0)
-    assert n_rows > 100
+    assert [row[0] for row in backtests] == sorted(SUPERVISED)
+    for task, n_rows, n_judged, n_outside in backtests:
+        assert (n_rows, n_outside) == (n_judged, 0), task
+        assert n_rows > 100, task
 
 
-def test_every_later_feature_row_has_one_live_prediction(simulated: Settings) -> None:
+@pytest.mark.parametrize("task", SUPERVISED)
+def test_every_later_feature_row_has_one_live_prediction(simulated: Settings, task: str) -> None:
     live = fetch(
         simulated,
         "select entity_id, as_of_at from scoring.predictions "
-        "where model_version = 'v1' and run_kind = 'live' order by 1",
+        "where task = %s and model_version = 'v1' and run_kind = 'live' order by 1, 2",
+        [task],
     )
     later = fetch(
         simulated,
-        "select entity_id, as_of_at from leadlight_features.fct_lead_conversion_features "
-        "where as_of_at > (select judged_through from scoring.models) order by 1",
+        f"select entity_id, as_of_at from leadlight_features.{TASKS[task]['features_model']} "
+        "where as_of_at > (select judged_through from scoring.models where task = %s) "
+        "order by 1, 2",
+        [task],
     )
     assert live == later
-    assert len(live) > 100
+    assert len(live) > 50
+
+
+def test_clustering_places_the_newest_row_of_each_entity(simulated: Settings) -> None:
+    placed = fetch(
+        simulated,
+        "select entity_id, max(as_of_at) from scoring.predictions "
+        "where task = 'customer_persona' group by entity_id order by 1",
+    )
+    newest = fetch(
+        simulated,
+        "select entity_id, max(as_of_at) from leadlight_features.fct_customer_features "
+        "group by entity_id order by 1",
+    )
+    assert placed == newest
+    # Once on the last day, and once more at the first of July.
+    n_times = fetch_value(
+        simulated,
+        "select count(distinct as_of_at) from scoring.predictions where task = 'customer_persona'",
+    )
+    assert n_times == 2
 
 
 def test_every_mart_has_rows(simulated: Settings) -> None:
     marts = relations(simulated, MART_SCHEMAS)
-    assert len(marts) >= 12
+    assert len(marts) >= 25
     empty = [name for name in marts if not fetch(simulated, f"select 1 from {name} limit 1")]
     assert empty == []
 
@@ -122,14 +144,13 @@ def test_every_run_is_in_the_diary(simulated: Settings) -> None:
         "from scoring.runs order by run_id limit 2",
     )
     assert [run[:3] for run in runs] == [("run", "succeeded", True)] * 2
-    assert [list(run[3]) for run in runs] == [[TASK], []]
+    assert [sorted(run[3]) for run in runs] == [sorted(TASKS), []]
 
 
-def test_status_tells_runs_champion_and_intake(simulated: Settings) -> None:
-    result = leadlight(simulated, "status")
-    assert_done(result)
-    for part in ("succeeded", TASK, "v1", "incumbent", "quarantined"):
-        assert part in result.stdout
+def test_status_tells_runs_champions_and_intake(simulated: Settings) -> None:
+    said = done(simulated, "status")
+    for part in ("succeeded", *TASKS, "v1", "incumbent", "quarantined"):
+        assert part in said
 
 
 def test_run_on_empty_landing_tables_is_green(
@@ -137,11 +158,11 @@ def test_run_on_empty_landing_tables_is_green(
 ) -> None:
     """A fresh deployment is scheduled from its first day."""
     settings = make_database("fresh_deployment")
-    result = leadlight(settings, "run")
-    assert_done(result)
-    assert "no rows to train on" in " ".join(result.stdout.split())
+    said = " ".join(done(settings, "run").split())
+    for task in TASKS:
+        assert f"{task}: no rows to train on" in said
     assert fetch(settings, "select status from scoring.runs") == [("succeeded",)]
-    assert len(relations(settings, MART_SCHEMAS)) >= 12
+    assert len(relations(settings, MART_SCHEMAS)) >= 25
 
 
 # Events: nothing vanishes ----------------------------------------------------------------------
@@ -182,10 +203,10 @@ def test_second_run_scores_nothing_and_changes_no_row(simulated: Settings) -> No
     names = [*relations(simulated, DBT_SCHEMAS), *WRITTEN]
     assert len(names) > 30
     before = content_hashes(simulated, names)
-    result = leadlight(simulated, "run")
-    assert_done(result)
-    assert "is not due" in result.stdout
-    assert "has nothing to score" in result.stdout
+    said = done(simulated, "run", "--vars", ONCE_MATURE)
+    for task in TASKS:
+        assert f"{task} is not due" in said
+        assert f"{task} v1 has nothing to score" in said
     after = content_hashes(simulated, [*relations(simulated, DBT_SCHEMAS), *WRITTEN])
     assert {name for name in before | after if before.get(name) != after.get(name)} == set()
 
@@ -222,26 +243,32 @@ def test_trained_model_beats_the_incumbent_on_the_same_leads(simulated: Settings
             avg(-ln(case when theirs.label = 1 then theirs.score else 1 - theirs.score end))
         from leadlight_intermediate.int_labelled_predictions as ours
         join leadlight_intermediate.int_labelled_predictions as theirs
-            on ours.entity_id = theirs.entity_id and ours.as_of_at = theirs.as_of_at
-        where ours.run_kind = 'backtest' and ours.model_version = 'v1'
+            using (task, entity_id, as_of_at)
+        where task = %s and ours.run_kind = 'backtest' and ours.model_version = 'v1'
             and theirs.model_version = 'incumbent'
             and ours.label_status = 'mature' and theirs.label_status = 'mature'
         """,
+        [TASK],
     )
     assert n_leads > 300
     assert loss < incumbent_loss - 0.02
 
 
-def test_registered_metrics_are_those_of_the_backtest(simulated: Settings) -> None:
-    metrics = fetch_value(simulated, "select metrics from scoring.models")
-    key = "where model_version = 'v1' and run_kind = 'backtest' and slice_name = 'all'"
+@pytest.mark.parametrize("task", BINARY)
+def test_registered_metrics_are_those_of_the_backtest(simulated: Settings, task: str) -> None:
+    ((metrics, n_judged),) = fetch(
+        simulated, "select metrics, n_out_of_time_rows from scoring.models where task = %s", [task]
+    )
     ((n_mature, log_loss, brier_score),) = fetch(
         simulated,
         "select sum(n_mature), cast(sum(sum_log_loss) / sum(n_mature) as double precision), "
         "cast(sum(sum_squared_error) / sum(n_mature) as double precision) "
-        f"from leadlight_intermediate.int_classification_daily {key}",
+        "from leadlight_intermediate.int_classification_daily "
+        "where task = %s and model_version = 'v1' and run_kind = 'backtest' "
+        "and slice_name = 'all'",
+        [task],
     )
-    assert n_mature == fetch_value(simulated, "select n_out_of_time_rows from scoring.models")
+    assert n_mature == n_judged
     assert log_loss == pytest.approx(metrics["log_loss"], abs=1e-9)
     assert brier_score == pytest.approx(metrics["brier_score"], abs=1e-9)
 
@@ -251,18 +278,20 @@ def test_registered_metrics_are_those_of_the_backtest(simulated: Settings) -> No
         """
         with rows as (
             select label, score from leadlight_intermediate.int_labelled_predictions
-            where model_version = 'v1' and run_kind = 'backtest'
+            where task = %s and model_version = 'v1' and run_kind = 'backtest'
         )
         select cast(avg(case when p.score > n.score then 1 when p.score = n.score then 0.5 else 0
             end) as double precision)
         from rows as p join rows as n on p.label = 1 and n.label = 0
         """,
+        [task],
     )
     assert roc_auc == pytest.approx(metrics["roc_auc"], abs=1e-9)
     shown = fetch(
         simulated,
         "select out_of_time_log_loss, out_of_time_brier_score, out_of_time_roc_auc "
-        "from leadlight_shared.dim_model_versions where model_version = 'v1'",
+        "from leadlight_shared.dim_model_versions where task = %s and model_version = 'v1'",
+        [task],
     )
     assert shown == [(metrics["log_loss"], metrics["brier_score"], metrics["roc_auc"])]
 
@@ -270,23 +299,23 @@ def test_registered_metrics_are_those_of_the_backtest(simulated: Settings) -> No
 # Coupons ---------------------------------------------------------------------------------------
 
 
-def arm_of(experiment: dict[str, Any], entity_id: str) -> str:
+def arm_of(entity_id: str) -> str:
     """The rule as it is published: a salted hash, read as a share."""
-    digest = hashlib.md5(f"{experiment['salt']}:{entity_id}".encode()).hexdigest()
-    is_control = int(digest[:8], 16) < experiment["holdout_share"] * 2**32
-    return experiment["control_arm"] if is_control else experiment["treatment_arm"]
+    digest = hashlib.md5(f"{EXPERIMENT['salt']}:{entity_id}".encode()).hexdigest()
+    is_control = int(digest[:8], 16) < EXPERIMENT["holdout_share"] * 2**32
+    return EXPERIMENT["control_arm"] if is_control else EXPERIMENT["treatment_arm"]
 
 
-def assert_assignments_are_right(settings: Settings, experiment: dict[str, Any]) -> None:
+def assert_assignments_are_right(settings: Settings) -> None:
     rows = fetch(
         settings, "select entity_id, arm, offer_amount from scoring.assignments order by entity_id"
     )
     assert len({entity_id for entity_id, _, _ in rows}) == len(rows)
-    assert [arm for _, arm, _ in rows] == [arm_of(experiment, row[0]) for row in rows]
-    offers = {experiment["control_arm"]: 0, experiment["treatment_arm"]: experiment["offer_amount"]}
+    assert [arm for _, arm, _ in rows] == [arm_of(row[0]) for row in rows]
+    offers = {EXPERIMENT["control_arm"]: 0, EXPERIMENT["treatment_arm"]: EXPERIMENT["offer_amount"]}
     assert all(amount == offers[arm] for _, arm, amount in rows)
-    n_control = sum(arm == experiment["control_arm"] for _, arm, _ in rows)
-    assert binomtest(n_control, len(rows), experiment["holdout_share"]).pvalue > 0.001
+    n_control = sum(arm == EXPERIMENT["control_arm"] for _, arm, _ in rows)
+    assert binomtest(n_control, len(rows), EXPERIMENT["holdout_share"]).pvalue > 0.001
     ledger = fetch(
         settings,
         "select entity_id, arm, offer_amount from leadlight_activation.fct_coupon_offers "
@@ -295,10 +324,8 @@ def assert_assignments_are_right(settings: Settings, experiment: dict[str, Any])
     assert ledger == [row for row in rows if row[2] > 0]
 
 
-def test_arms_are_the_salted_hash_and_the_ledger_is_who_was_promised(
-    simulated: Settings, experiment: dict[str, Any]
-) -> None:
-    assert_assignments_are_right(simulated, experiment)
+def test_arms_are_the_salted_hash_and_the_ledger_is_who_was_promised(simulated: Settings) -> None:
+    assert_assignments_are_right(simulated)
 
 
 @pytest.fixture(scope="module")
@@ -320,26 +347,34 @@ def with_fresh_leads(simulated: Settings, copy_database: CopyDatabase) -> Settin
                 )
             from generate_series(1, 320) as number
             union all
-            -- Every third comes back again and again to see the prices.
+            -- Every third comes back again and again, to see pages, products and prices.
             select
-                'viewed-' || number || '-' || hour, 'pricing_viewed', 'fresh-' || number,
-                now() - hour * interval '1 hour', '{}'
-            from generate_series(3, 300, 3) as number, generate_series(18, 29) as hour
+                concat_ws('-', event_type, number, hour), event_type, 'fresh-' || number,
+                now() - hour * interval '1 hour' + later, '{}'
+            from generate_series(3, 300, 3) as number, generate_series(12, 28, 2) as hour,
+                (values
+                    ('page_viewed', interval '0 minutes'),
+                    ('product_viewed', interval '4 minutes'),
+                    ('pricing_viewed', interval '8 minutes')
+                ) as v (event_type, later)
             """
         )
-    assert_done(leadlight(settings, "run"))
+    # An offer is made now or not at all, so "now" is the clock; other tasks would have to catch up
+    # with more than a year.
+    assert_done(
+        leadlight(settings, "run", "--vars", json.dumps({"prediction_tasks": {TASK: TASKS[TASK]}}))
+    )
     return settings
 
 
-def test_fresh_leads_below_the_threshold_are_assigned(
-    with_fresh_leads: Settings, experiment: dict[str, Any]
-) -> None:
+def test_fresh_leads_below_the_threshold_are_assigned(with_fresh_leads: Settings) -> None:
     rows = fetch(
         with_fresh_leads,
         "select predictions.entity_id, score < 0.3, assignments.arm, "
         "predictions.prediction_id = assignments.prediction_id, attributes "
         "from scoring.predictions left join scoring.assignments using (entity_id) "
-        "where entity_id like 'fresh-%' and run_kind = 'live'",
+        "where task = %s and entity_id like 'fresh-%%' and run_kind = 'live'",
+        [TASK],
     )
     assert len(rows) == 320
     is_assigned = {row[0]: row[2] is not None for row in rows}
@@ -352,31 +387,30 @@ def test_fresh_leads_below_the_threshold_are_assigned(
     details = fetch_value(
         with_fresh_leads, "select details from scoring.runs order by run_id desc limit 1"
     )
-    assert details["scored"][TASK] == {
-        "predictions": 320,
-        "assignments": sum(is_assigned.values()),
+    assert details["scored"] == {
+        f"{TASK} v1": {"predictions": 320, "assignments": sum(is_assigned.values())}
     }
-    assert_assignments_are_right(with_fresh_leads, experiment)
+    assert_assignments_are_right(with_fresh_leads)
 
 
 def test_another_champion_assigns_nobody_twice(
-    with_fresh_leads: Settings, experiment: dict[str, Any], copy_database: CopyDatabase
+    with_fresh_leads: Settings, copy_database: CopyDatabase
 ) -> None:
     settings = copy_database(with_fresh_leads, "twice")
     before = content_hashes(settings, ["scoring.assignments"])
     with warehouse.connect(settings) as connection, connection.transaction():
-        connection.execute("update scoring.models set status = 'retired'")
+        connection.execute("update scoring.models set status = 'retired' where task = %s", [TASK])
         connection.execute(
             "insert into scoring.models select (jsonb_populate_record(models, "
-            """'{"model_version": "v2", "status": "champion"}')).* from scoring.models"""
+            """'{"model_version": "v2", "status": "champion"}')).* from scoring.models """
+            "where task = %s",
+            [TASK],
         )
-    result = leadlight(settings, "score")
-    assert_done(result)
-    assert "0 assigned" in result.stdout
-    rescored = "select count(*) from scoring.predictions where model_version = 'v2'"
-    assert fetch_value(settings, rescored) > 320
+    assert "0 assigned" in done(settings, "score", "--task", TASK)
+    rescored = "select count(*) from scoring.predictions where task = %s and model_version = 'v2'"
+    assert fetch_value(settings, rescored, [TASK]) > 320
     assert content_hashes(settings, ["scoring.assignments"]) == before
-    assert_assignments_are_right(settings, experiment)
+    assert_assignments_are_right(settings)
 
 
 # A run that is killed --------------------------------------------------------------------------
@@ -389,25 +423,30 @@ def scratch(simulated: Settings, copy_database: CopyDatabase) -> Settings:
 
 @pytest.fixture
 def unscored(scratch: Settings) -> Iterator[Settings]:
-    """A copy in which the champion has scored nothing live yet, and no run was recorded."""
+    """A copy in which the task's champion has scored nothing live yet, and no run was recorded."""
     with warehouse.connect(scratch) as connection:
         connection.execute(
-            "delete from scoring.predictions where run_kind = 'live' and model_version = 'v1'"
+            "delete from scoring.predictions "
+            "where task = %s and run_kind = 'live' and model_version = 'v1'",
+            [TASK],
         )
         connection.execute("truncate scoring.runs")
-        ((artifact,),) = connection.execute("select artifact from scoring.models").fetchall()
+        ((artifact,),) = connection.execute(
+            "select artifact from scoring.models where task = %s", [TASK]
+        ).fetchall()
         yield scratch
-        connection.execute("update scoring.models set artifact = %s", [artifact])
+        connection.execute(
+            "update scoring.models set artifact = %s where task = %s", [artifact, TASK]
+        )
 
 
 @pytest.fixture(scope="module")
 def retrained(simulated: Settings, copy_database: CopyDatabase) -> Settings:
     """A copy in which the task was trained a second time, and the metrics built."""
     settings = copy_database(simulated, "retrained")
-    with pytest.MonkeyPatch.context() as patch:
-        train_quickly(patch)
-        assert_done(leadlight(settings, "train"))
-    assert_done(leadlight(settings, "run", "--select", "post"))
+    with quick_training():
+        assert_done(leadlight(settings, "train", "--task", TASK))
+    assert_done(leadlight(settings, "run", "--select", "post", "--vars", ONCE_MATURE))
     return settings
 
 
@@ -415,7 +454,8 @@ def live_scores(settings: Settings) -> list[tuple]:
     return fetch(
         settings,
         "select entity_id, as_of_at, score, threshold, attributes from scoring.predictions "
-        "where run_kind = 'live' and model_version = 'v1' order by 1",
+        "where task = %s and run_kind = 'live' and model_version = 'v1' order by 1",
+        [TASK],
     )
 
 
@@ -494,14 +534,14 @@ def trained(settings: Settings, model_version: str) -> tuple:
         settings,
         "select status, algorithm, parameters, features, metrics, reason, trained_from, "
         "trained_through, judged_from, judged_through from scoring.models "
-        "where model_version = %s",
-        [model_version],
+        "where task = %s and model_version = %s",
+        [TASK, model_version],
     )
     predictions = fetch(
         settings,
         "select entity_id, as_of_at, score from scoring.predictions "
-        "where model_version = %s and run_kind = 'backtest' order by 1",
-        [model_version],
+        "where task = %s and model_version = %s and run_kind = 'backtest' order by 1",
+        [TASK, model_version],
     )
     return registered, predictions
 
@@ -510,7 +550,7 @@ def test_training_that_fails_half_way_writes_nothing_and_can_be_repeated(
     simulated: Settings,
     retrained: Settings,
     copy_database: CopyDatabase,
-    quick_training: None,
+    train_quickly: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = copy_database(simulated, "training")
@@ -523,13 +563,13 @@ def test_training_that_fails_half_way_writes_nothing_and_can_be_repeated(
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "write_predictions", write_and_fail)
-        assert_one_line(leadlight(settings, "train"), "no space left")
+        assert_one_line(leadlight(settings, "train", "--task", TASK), "no space left")
     assert content_hashes(settings, WRITTEN) == before
     status, error = last_run(settings)
     assert status == "failed"
     assert "no space left" in error
 
-    assert_done(leadlight(settings, "train"))
+    assert_done(leadlight(settings, "train", "--task", TASK))
     assert last_run(settings) == ("succeeded", None)
     assert trained(settings, "v2") == trained(retrained, "v2")
     assert len(trained(settings, "v2")[1]) > 100
@@ -561,30 +601,41 @@ def test_second_of_two_at_once_leaves(unscored: Settings, command: str) -> None:
 
 # Artifacts and promotion -----------------------------------------------------------------------
 
+TAMPER = r"update scoring.models set artifact = artifact || '\x00' where task = %s"
+
 
 def test_tampered_artifact_is_refused(unscored: Settings) -> None:
     with warehouse.connect(unscored) as connection:
-        connection.execute(r"update scoring.models set artifact = artifact || '\x00'")
+        connection.execute(TAMPER, [TASK])
     before = content_hashes(unscored, WRITTEN)
-    assert_one_line(leadlight(unscored, "score"), "model v1 of lead_conversion", "SHA-256")
+    assert_one_line(leadlight(unscored, "score"), f"model v1 of {TASK}", "SHA-256")
     assert content_hashes(unscored, WRITTEN) == before
     assert last_run(unscored)[0] == "failed"
 
 
 def test_training_again_mends_a_tampered_champion(
-    simulated: Settings, copy_database: CopyDatabase, quick_training: None
+    simulated: Settings, copy_database: CopyDatabase, train_quickly: None
 ) -> None:
     """The refusal says to train the task again; that has to help."""
     settings = copy_database(simulated, "tampered")
-    with warehouse.connect(settings) as connection:
-        connection.execute(r"update scoring.models set artifact = artifact || '\x00'")
-    assert_done(leadlight(settings, "train"))
-    assert_done(leadlight(settings, "score"))
+    execute(settings, TAMPER, [TASK])
+    said = " ".join(done(settings, "train", "--task", TASK).split())
+    assert "v2 is champion (the champion cannot be used" in said
+    # What came after it was judged.
+    execute(
+        settings,
+        "update scoring.models set judged_through = judged_through - interval '1 day' "
+        "where task = %s and model_version = 'v2'",
+        [TASK],
+    )
+    assert f"{TASK} v2 scored" in done(settings, "score", "--task", TASK)
 
 
 def test_retraining_promotes_only_what_is_better_on_unseen_rows(retrained: Settings) -> None:
     ((status, reason),) = fetch(
-        retrained, "select status, reason from scoring.models where model_version = 'v2'"
+        retrained,
+        "select status, reason from scoring.models where task = %s and model_version = 'v2'",
+        [TASK],
     )
     # Both on the rows that v1 had not seen when v2 was judged: v1 had scored them live.
     ((n_rows, loss, champion_loss),) = fetch(
@@ -596,47 +647,50 @@ def test_retraining_promotes_only_what_is_better_on_unseen_rows(retrained: Setti
             avg(-ln(case when v1.label = 1 then v1.score else 1 - v1.score end))
         from leadlight_intermediate.int_labelled_predictions as v2
         join leadlight_intermediate.int_labelled_predictions as v1
-            on v2.entity_id = v1.entity_id and v2.as_of_at = v1.as_of_at
-        where v2.model_version = 'v2' and v2.run_kind = 'backtest'
+            using (task, entity_id, as_of_at)
+        where task = %s and v2.model_version = 'v2' and v2.run_kind = 'backtest'
             and v1.model_version = 'v1' and v1.run_kind = 'live'
         """,
+        [TASK],
     )
     assert n_rows >= training.MIN_ROWS_TO_COMPARE
     is_better = loss < champion_loss
     assert status == ("champion" if is_better else "challenger")
     expected = f"log loss {loss:.4f} against {champion_loss:.4f} of v1 on {n_rows} unseen rows"
     assert reason == expected
-    champions = "select model_version from scoring.models where status = 'champion'"
-    assert fetch(retrained, champions) == [("v2" if is_better else "v1",)]
+    champions = "select model_version from scoring.models where task = %s and status = 'champion'"
+    assert fetch(retrained, champions, [TASK]) == [("v2" if is_better else "v1",)]
 
 
 def test_too_few_unseen_rows_make_a_challenger_that_nobody_acts_on(
-    simulated: Settings, copy_database: CopyDatabase, quick_training: None
+    simulated: Settings, copy_database: CopyDatabase, train_quickly: None
 ) -> None:
     settings = copy_database(simulated, "challenger")
-    with warehouse.connect(settings) as connection:
-        # As if the champion had seen all but the last day.
-        connection.execute(
-            "update scoring.models set judged_through = (select max(as_of_at) - interval '1 day' "
-            "from leadlight_features.fct_lead_conversion_features)"
-        )
+    # As if the champion had seen all but the last day.
+    execute(
+        settings,
+        "update scoring.models set judged_through = (select max(as_of_at) - interval '1 day' "
+        "from leadlight_features.fct_lead_conversion_features) where task = %s",
+        [TASK],
+    )
     current = "select * from leadlight_activation.fct_current_predictions order by 1"
     before = fetch(settings, current)
-    result = leadlight(settings, "train")
-    assert_done(result)
-    assert "v2 is challenger (only" in " ".join(result.stdout.split())
-    with warehouse.connect(settings) as connection:
-        # Scored in the shadow, later than the champion.
-        connection.execute(
-            "insert into scoring.predictions (task, model_version, run_kind, entity_id, as_of_at, "
-            "score, threshold) select task, 'v2', 'live', entity_id, as_of_at, 0.99, threshold "
-            "from scoring.predictions where model_version = 'v1' and run_kind = 'live'"
-        )
-    assert_done(leadlight(settings, "run", "--select", "post"))
+    assert "v2 is challenger (only" in done(settings, "train", "--task", TASK)
+    # Scored in the shadow, later than the champion.
+    execute(
+        settings,
+        "insert into scoring.predictions (task, model_version, run_kind, entity_id, as_of_at, "
+        "score, threshold) select task, 'v2', 'live', entity_id, as_of_at, 0.99, threshold "
+        "from scoring.predictions "
+        "where task = %s and model_version = 'v1' and run_kind = 'live'",
+        [TASK],
+    )
+    assert_done(leadlight(settings, "run", "--select", "post", "--vars", ONCE_MATURE))
     assert fetch(settings, current) == before
-    statuses = "select model_version, status from leadlight_shared.dim_model_versions order by 1"
-    assert fetch(settings, statuses) == [
-        ("incumbent", "external"),
-        ("v1", "champion"),
-        ("v2", "challenger"),
-    ]
+    statuses = fetch(
+        settings,
+        "select model_version, status from leadlight_shared.dim_model_versions "
+        "where task = %s order by 1",
+        [TASK],
+    )
+    assert statuses == [("incumbent", "external"), ("v1", "champion"), ("v2", "challenger")]

@@ -21,13 +21,14 @@ with assignments as (
 
 {% if is_incremental() %}
 
+-- Asked of the model and not of the CTE, which Postgres would write to disk if it were read twice.
 touched_days as (
 
     select distinct
         experiment,
         assignment_date
-    from assignments
-    where change_number > {{ newest_change_number(this) }}
+    from {{ ref('int_labelled_assignments') }}
+    where label_status != 'undefined' and change_number > {{ newest_change_number(this) }}
 
 ),
 

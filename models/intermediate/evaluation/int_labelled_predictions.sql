@@ -46,11 +46,13 @@ assignments as (
 
 {% if is_incremental() %}
 
+-- Asked of the models and not of the CTEs, which Postgres would write to disk if they were read
+-- twice.
 touched as (
 
     -- Predicted since.
     select predictions.prediction_id
-    from predictions
+    from {{ ref('stg_scoring__predictions') }} as predictions
     left join {{ this }} as known
         on predictions.prediction_id = known.prediction_id
     where
@@ -61,7 +63,7 @@ touched as (
 
     -- Labelled since.
     select known.prediction_id
-    from labels
+    from {{ ref('int_labels') }} as labels
     inner join {{ this }} as known
         on
             labels.entity_id = known.entity_id
@@ -73,7 +75,7 @@ touched as (
 
     -- Assigned to an arm since: an assignment asks for a label too.
     select known.prediction_id
-    from labels
+    from {{ ref('int_labels') }} as labels
     inner join assignments
         on
             labels.label_name = assignments.experiment

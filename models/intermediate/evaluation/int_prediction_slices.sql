@@ -20,8 +20,14 @@ predictions as (
     left join tasks
         on labelled_predictions.task = tasks.task
     where
-        labelled_predictions.score is not null
-        and coalesce(tasks.kind, 'binary') = 'binary'
+        (
+            labelled_predictions.score is not null
+            and coalesce(tasks.kind, 'binary') = 'binary'
+        )
+        or (
+            labelled_predictions.predicted_value is not null
+            and coalesce(tasks.kind, 'regression') = 'regression'
+        )
 
 ),
 
@@ -35,29 +41,32 @@ sliced as (
 
     select
         predictions.*,
-        'all' as slice_name,
-        'all' as slice_value
+        slices.slice_name,
+        slices.slice_value
     from predictions
+    cross join
+        lateral (
+            select
+                'all' as slice_name,
+                'all' as slice_value
 
-    union all
+            union all
 
-    select
-        predictions.*,
-        task_slices.slice_name,
-        coalesce({{ json_text('predictions.attributes', 'task_slices.slice_name') }}, 'unknown')
-            as slice_value
-    from predictions
-    inner join task_slices
-        on predictions.task = task_slices.task
+            select
+                task_slices.slice_name,
+                coalesce(
+                    {{ json_text('predictions.attributes', 'task_slices.slice_name') }}, 'unknown'
+                ) as slice_value
+            from task_slices
+            where task_slices.task = predictions.task
 
-    union all
+            union all
 
-    select
-        predictions.*,
-        'arm' as slice_name,
-        predictions.arm as slice_value
-    from predictions
-    where predictions.arm is not null
+            select
+                'arm' as slice_name,
+                predictions.arm as slice_value
+            where predictions.arm is not null
+        ) as slices
 
 )
 

@@ -14,12 +14,13 @@
 with predictions as (
 
     select * from {{ ref('int_prediction_slices') }}
-    where label_status = 'mature'
+    where score is not null and label_status = 'mature'
 
 ),
 
 {% if is_incremental() %}
 
+-- Asked of the model and not of the CTE, which Postgres would write to disk if it were read twice.
 touched_days as (
 
     select distinct
@@ -27,8 +28,12 @@ touched_days as (
         model_version,
         run_kind,
         prediction_date
-    from predictions
-    where slice_name = 'all' and change_number > {{ newest_change_number(this) }}
+    from {{ ref('int_prediction_slices') }}
+    where
+        score is not null
+        and label_status = 'mature'
+        and slice_name = 'all'
+        and change_number > {{ newest_change_number(this) }}
 
 ),
 

@@ -29,6 +29,11 @@ checked as (
                 then 'properties is not an object'
             when deliveries.amount in ('NaN', 'Infinity', '-Infinity')
                 then 'amount is not a finite number'
+            -- Sums of amounts are computed with as doubles, which hold no more.
+            when
+                deliveries.amount != 0
+                and abs(deliveries.amount) not between 1e-100 and 1e100
+                then 'amount is out of range'
             when event_types.requires_amount and deliveries.amount is null
                 then 'amount is missing'
             when deliveries.amount < event_types.minimum_amount

@@ -4,22 +4,24 @@ with events as (
 
 ),
 
-sessions as (
+-- Where several people send one session_id (somebody signs in, say), it is one visit all the same,
+-- and belongs to the person of its first event.
+visits as (
 
     select
-        user_id,
         session_id,
+        (array_agg(user_id order by occurred_at, event_id))[1] as user_id,
 
         count(*) as n_events,
 
-        is_session_derived,
+        bool_and(is_session_derived) as is_session_derived,
 
-        session_started_at as started_at,
+        min(occurred_at) as started_at,
         max(occurred_at) as ended_at
 
     from events
-    group by user_id, session_id, is_session_derived, session_started_at
+    group by session_id
 
 )
 
-select * from sessions
+select * from visits

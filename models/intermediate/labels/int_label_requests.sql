@@ -1,21 +1,33 @@
 -- Feature rows carry the change number of the model that built them; predictions and assignments
 -- carry the number and the time of their delivery.
-with requests as (
+with feature_rows as (
 
-    {% for name, task in prediction_tasks().items() if task.get('features_model') %}
+    select * from {{ ref('int_feature_rows') }}
+
+),
+
+tasks as (
+
+    select * from {{ ref('dim_prediction_tasks') }}
+    where label_rule is not null
+
+),
+
+requests as (
+
     select
-        {{ sql_literal(name, 'text') }} as label_name,
+        tasks.task as label_name,
         'features' as requested_by,
-        entity_id,
-        as_of_at,
-        change_number,
+        feature_rows.entity_id,
+        feature_rows.as_of_at,
+        feature_rows.change_number,
         cast(null as bigint) as delivery_id,
         cast(null as timestamptz) as loaded_at
-    from {{ ref(task.features_model) }}
+    from feature_rows
+    inner join tasks
+        on feature_rows.features_model = tasks.features_model
 
     union all
-
-    {% endfor %}
 
     select
         task as label_name,

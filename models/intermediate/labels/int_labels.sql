@@ -23,31 +23,14 @@ with rules as (
 events as (
 
     select * from {{ ref('int_events_sessionized') }}
-    where event_type in (select rules.outcome_event from rules)
 
 ),
 
-outcome_events as (
+-- A prediction for a task that the registry does not know has no label.
+known_requests as (
 
-    select
-        'user' as entity,
-        user_id as entity_id,
-        event_type,
-        amount,
-        occurred_at,
-        change_number
-    from events
-
-    union all
-
-    select
-        'session' as entity,
-        session_id as entity_id,
-        event_type,
-        amount,
-        occurred_at,
-        change_number
-    from events
+    select * from {{ ref('int_label_requests') }}
+    where label_name in (select rules.label_name from rules)
 
 ),
 
@@ -59,7 +42,7 @@ requests as (
         as_of_at,
         max(delivery_id) as delivery_id,
         max(loaded_at) as loaded_at
-    from {{ ref('int_label_requests') }}
+    from known_requests
     {% if is_incremental() %}
     where
         change_number > {{ newest_change_number(this) }}
@@ -81,6 +64,8 @@ requests as (
 
 {% if is_incremental() %}
 
+-- Late outcomes are asked of the model and not of the CTE, which Postgres would write to disk if it
+-- were read twice.
 touched as (
 
     -- Asked for since, for the first time or once more.
@@ -116,19 +101,18 @@ touched as (
         known.as_of_at,
         known.delivery_id,
         known.loaded_at
-    from outcome_events
+    from {{ ref('int_events_sessionized') }} as events
     inner join rules
-        on
-            outcome_events.entity = rules.entity
-            and outcome_events.event_type = rules.outcome_event
+        on rules.outcome_event in (events.event_type, '*')
     inner join {{ this }} as known
         on
-            outcome_events.entity_id = known.entity_id
-            and rules.label_name = known.label_name
-            and outcome_events.occurred_at > known.as_of_at
-            and outcome_events.occurred_at <= known.horizon_ends_at
+            rules.label_name = known.label_name
+            and known.entity_id
+            = case rules.entity when 'user' then events.user_id else events.session_id end
+            and events.occurred_at > known.as_of_at
+            and events.occurred_at <= known.horizon_ends_at
     where
-        outcome_events.change_number > {{ newest_change_number(this) }}
+        events.change_number > {{ newest_change_number(this) }}
         and known.label_status = 'mature'
 
 ),
@@ -158,9 +142,34 @@ windows as (
         selected_requests.as_of_at + {{ interval_of('rules.horizon_days', 'day') }}
             as horizon_ends_at
     from selected_requests
-    -- A prediction for a task that the registry does not know has no label.
     inner join rules
         on selected_requests.label_name = rules.label_name
+
+),
+
+kinds as (
+
+    select distinct
+        entity,
+        outcome_event
+    from rules
+
+),
+
+-- One row per event and kind of outcome that it is; `*` is any event at all.
+outcome_events as (
+
+    select
+        kinds.entity,
+        kinds.outcome_event,
+        -- A visit is its session_id, whoever of several people sent it.
+        case kinds.entity when 'user' then events.user_id else events.session_id end as entity_id,
+        events.amount,
+        events.occurred_at
+    from events
+    inner join kinds
+        on kinds.outcome_event in (events.event_type, '*')
+    where events.occurred_at > (select min(windows.as_of_at) from windows)
 
 ),
 
@@ -176,14 +185,14 @@ outcomes as (
         windows.loaded_at,
         -- A positive that came early waits for the negatives of its day.
         windows.horizon_ends_at <= {{ as_of() }} as is_mature,
-        count(outcome_events.event_type) as n_outcomes,
+        count(outcome_events.outcome_event) as n_outcomes,
         coalesce(sum(outcome_events.amount), 0) as outcome_amount
     from windows
     left join outcome_events
         on
             windows.entity = outcome_events.entity
             and windows.entity_id = outcome_events.entity_id
-            and windows.outcome_event = outcome_events.event_type
+            and windows.outcome_event = outcome_events.outcome_event
             and windows.as_of_at < outcome_events.occurred_at
             and windows.horizon_ends_at >= outcome_events.occurred_at
     group by

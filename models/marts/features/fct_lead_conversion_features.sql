@@ -31,17 +31,23 @@ ripe_leads as (
 
     select *
     from leads
-    where as_of_at <= {{ as_of() }}
+    where
+        as_of_at <= {{ as_of() }}
+        {% if is_incremental() %}
+        -- A clock that was put back takes nothing away.
+        or as_of_at <= (select max(known.as_of_at) from {{ this }} as known)
+        {% endif %}
 
 ),
 
 {% if is_incremental() %}
 
+-- Asked of the model and not of the CTE, which Postgres would write to disk if it were read twice.
 touched_leads as (
 
     -- What happened before the moment of scoring arrived since.
     select ripe_leads.user_id
-    from events
+    from {{ ref('int_events_sessionized') }} as events
     inner join ripe_leads
         on
             events.user_id = ripe_leads.user_id

@@ -33,6 +33,7 @@ final as (
         registered.algorithm,
         registered.reason,
         registered.parameters,
+        registered.metrics,
 
         registered.n_training_rows,
         registered.n_out_of_time_rows,

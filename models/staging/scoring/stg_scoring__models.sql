@@ -14,15 +14,17 @@ renamed as (
         reason,
         parameters,
         features,
+        metrics,
         artifact_sha256,
 
         n_training_rows,
         n_out_of_time_rows,
-        cast({{ json_text('metrics', "'log_loss'") }} as double precision)
+        cast({{ json_number('metrics', "'log_loss'") }} as double precision)
             as out_of_time_log_loss,
-        cast({{ json_text('metrics', "'brier_score'") }} as double precision)
+        cast({{ json_number('metrics', "'brier_score'") }} as double precision)
             as out_of_time_brier_score,
-        cast({{ json_text('metrics', "'roc_auc'") }} as double precision) as out_of_time_roc_auc,
+        cast({{ json_number('metrics', "'roc_auc'") }} as double precision)
+            as out_of_time_roc_auc,
 
         trained_at,
         trained_from,
@@ -30,8 +32,8 @@ renamed as (
         judged_from,
         judged_through
 
+    -- As it stands, whatever `as_of` is: a promotion overwrites the status.
     from source
-    where trained_at <= {{ as_of() }}
 
 )
 

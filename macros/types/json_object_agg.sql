@@ -1,0 +1,3 @@
+{% macro json_object_agg(key, value) -%}
+    jsonb_object_agg({{ key }}, {{ value }})
+{%- endmacro %}

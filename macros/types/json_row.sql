@@ -1,0 +1,3 @@
+{% macro json_row(alias) -%}
+    to_jsonb({{ alias }})
+{%- endmacro %}

@@ -1,0 +1,162 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='delete+insert',
+        unique_key='entity_id',
+        on_schema_change='fail',
+        indexes=[
+            {'columns': ['entity_id'], 'unique': true},
+            {'columns': ['as_of_at']},
+            {'columns': ['change_number']},
+        ]
+    )
+}}
+
+with registrations as (
+
+    select
+        *,
+        registered_at + {{ interval_of(24, 'hour') }} as as_of_at
+    from {{ ref('int_registrations') }}
+
+),
+
+events as (
+
+    select * from {{ ref('int_events_sessionized') }}
+
+),
+
+postcodes as (
+
+    select * from {{ ref('postcode_socioeconomic_index') }}
+
+),
+
+ripe_players as (
+
+    select *
+    from registrations
+    where
+        as_of_at <= {{ as_of() }}
+        {% if is_incremental() %}
+        -- A clock that was put back takes nothing away.
+        or as_of_at <= (select max(known.as_of_at) from {{ this }} as known)
+        {% endif %}
+
+),
+
+{% if is_incremental() %}
+
+-- Asked of the model and not of the CTE, which Postgres would write to disk if it were read twice.
+touched_players as (
+
+    -- What happened on the first day arrived since.
+    select ripe_players.user_id
+    from {{ ref('int_events_sessionized') }} as events
+    inner join ripe_players
+        on
+            events.user_id = ripe_players.user_id
+            and events.occurred_at <= ripe_players.as_of_at
+    where events.change_number > {{ newest_change_number(this) }}
+
+    union
+
+    -- The first day ended since.
+    select user_id
+    from ripe_players
+    where
+        as_of_at > (
+            select coalesce(max(known.as_of_at), cast('-infinity' as timestamptz))
+            from {{ this }} as known
+        )
+
+),
+
+{% endif %}
+
+selected_players as (
+
+    select *
+    from ripe_players
+    {% if is_incremental() %}
+    where user_id in (select touched_players.user_id from touched_players)
+    {% endif %}
+
+),
+
+amounts as (
+
+    select
+        selected_players.user_id,
+        events.event_type,
+        events.amount
+    from selected_players
+    inner join events
+        on
+            selected_players.user_id = events.user_id
+            and selected_players.as_of_at >= events.occurred_at
+            and selected_players.registered_at <= events.occurred_at
+    where events.event_type in ('new_purchase', 'new_bet', 'new_win')
+
+),
+
+statistics as (
+
+    select
+        user_id,
+        {% for event in ['purchase', 'bet', 'win'] %}
+        coalesce(sum(amount) filter (where event_type = 'new_{{ event }}'), 0) as {{ event }}_sum,
+        avg(amount) filter (where event_type = 'new_{{ event }}') as {{ event }}_mean,
+        count(*) filter (where event_type = 'new_{{ event }}') as {{ event }}_count,
+        var_samp(amount) filter (where event_type = 'new_{{ event }}') as {{ event }}_var
+        {%- if not loop.last %},{% endif %}
+        {% endfor %}
+    from amounts
+    group by user_id
+
+),
+
+final as (
+
+    select
+        players.user_id as entity_id,
+
+        players.country,
+        players.campaign,
+
+        coalesce(statistics.purchase_sum, 0) as purchase_sum,
+        statistics.purchase_mean,
+        coalesce(statistics.purchase_count, 0) as purchase_count,
+        statistics.purchase_var,
+        coalesce(statistics.bet_sum, 0) as bet_sum,
+        statistics.bet_mean,
+        coalesce(statistics.bet_count, 0) as bet_count,
+        statistics.bet_var,
+        coalesce(statistics.win_sum, 0) as win_sum,
+        statistics.win_mean,
+        coalesce(statistics.win_count, 0) as win_count,
+        statistics.win_var,
+        -- Nobody is born after registering.
+        case
+            when players.date_of_birth <= {{ reporting_date('players.registered_at') }}
+                then {{ full_years_between(
+                    'players.date_of_birth', reporting_date('players.registered_at')
+                ) }}
+        end as age,
+        postcodes.socioeconomic_index,
+
+        players.as_of_at,
+        {{ next_change_number() }} as change_number
+
+    from selected_players as players
+    left join statistics
+        on players.user_id = statistics.user_id
+    left join postcodes
+        on
+            players.country = postcodes.country
+            and players.postcode = postcodes.postcode
+
+)
+
+select * from final

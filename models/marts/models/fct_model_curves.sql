@@ -1,0 +1,7 @@
+with curves as (
+
+    select * from {{ ref('stg_scoring__curves') }}
+
+)
+
+select * from curves
