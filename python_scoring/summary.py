@@ -8,6 +8,7 @@ import psycopg
 from psycopg.rows import namedtuple_row
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from python_scoring.settings import Settings
@@ -23,6 +24,8 @@ def print_summary(console: Console, connection: psycopg.Connection, settings: Se
     ):
         _print_champion(console, connection, settings, model)
     _print_uplift(console, connection, settings)
+    console.print()
+    _print_alerts(console, connection, settings)
     console.print("\n[bold]Where to go from here[/bold]")
     for purpose, command in (
         ("SQL", ".venv/bin/leadlight db psql"),
@@ -34,7 +37,8 @@ def print_summary(console: Console, connection: psycopg.Connection, settings: Se
 
 
 def print_status(console: Console, connection: psycopg.Connection, settings: Settings) -> None:
-    """Print the last runs, the champions, and what waits for its label."""
+    """Print what is wrong, the last runs, the champions, and what waits for its label."""
+    _print_alerts(console, connection, settings)
     runs = _rows(
         connection,
         "select *, extract(epoch from finished_at - started_at) as seconds "
@@ -53,24 +57,45 @@ def print_status(console: Console, connection: psycopg.Connection, settings: Set
 
     _print_models(console, connection, "where status = 'champion'", [])
 
-    table = _table("Live predictions", "task", "version", "labelled", "pending", "newest")
+    table = _table(
+        "Live predictions", "task", "version", "labelled", "pending", "newest", "complete on"
+    )
     for row in _rows(
         connection,
-        "select task, model_version, count(*) filter (where label_status = 'mature') as n_mature, "
-        "count(*) filter (where label_status = 'pending') as n_pending, "
-        "max(predicted_at) as newest_at "
-        f"from {settings.relation('intermediate', 'int_labelled_predictions')} "
-        "where run_kind = 'live' group by task, model_version order by task, newest_at desc",
+        "select task, model_version, sum(n_mature) as n_mature, sum(n_pending) as n_pending, "
+        "max(prediction_date) as newest_date, "
+        "max(complete_at) filter (where not is_complete) as complete_at "
+        f"from {settings.relation('metrics', 'fct_label_maturity')} "
+        "where run_kind = 'live' group by task, model_version order by task, newest_date desc",
     ):
         table.add_row(
             row.task,
             row.model_version,
             f"{row.n_mature:,}",
             f"{row.n_pending:,}",
-            f"{row.newest_at:%Y-%m-%d %H:%M}",
+            f"{row.newest_date:%Y-%m-%d}",
+            f"{row.complete_at:%Y-%m-%d}" if row.complete_at else "",
         )
     console.print(table)
     _print_intake(console, connection, settings)
+
+
+def _print_alerts(console: Console, connection: psycopg.Connection, settings: Settings) -> None:
+    """Print each broken rule, the gravest first."""
+    alerts = _rows(
+        connection,
+        "select severity, since_date, message "
+        f"from {settings.relation('metrics', 'fct_alerts')} order by "
+        "array_position(array['error', 'warning', 'info'], severity), since_date, alert_id",
+    )
+    styles = {"error": "bold red", "warning": "yellow", "info": "dim"}
+    console.print("[bold]Alerts[/bold]" if alerts else "[bold]Alerts[/bold]  none")
+    for alert in alerts:
+        console.print(
+            f"  [{styles[alert.severity]}]{alert.severity:<8}[/] since {alert.since_date}  "
+            f"{escape(alert.message)}",
+            soft_wrap=True,
+        )
 
 
 def print_models(console: Console, connection: psycopg.Connection, task: str | None) -> None:
@@ -177,11 +202,9 @@ def _print_confusion_matrix(
     )
     calibration_error = _rows(
         connection,
-        "select sum(abs(n_positives - sum_score)) / sum(n_mature) as error from ("
-        "select sum(n_positives) as n_positives, sum(sum_score) as sum_score, "
-        "sum(n_mature) as n_mature "
-        f"from {settings.relation('metrics', 'fct_calibration_daily')} {where} "
-        "group by calibration_bin) as bins",
+        "select max(expected_calibration_error) as error "
+        f"from {settings.relation('metrics', 'fct_classifier_metrics')} {where} "
+        "and window_name = 'all_time'",
         key,
     )[0].error
     counts = _rows(

@@ -1,14 +1,16 @@
 {% macro get_incremental_replace_touched_sql(arg_dict) %}
     {%- set target = arg_dict["target_relation"] -%}
     {%- set source = arg_dict["temp_relation"] -%}
-    {%- set key = arg_dict["unique_key"] -%}
-    {%- set columns = get_quoted_csv(arg_dict["dest_columns"] | map(attribute="name")) -%}
+    {%- set unique_key = arg_dict["unique_key"] -%}
+    {%- set key = unique_key if unique_key is string else unique_key | join(", ") -%}
+    {%- set names = arg_dict["dest_columns"] | map(attribute="name") | list -%}
+    {%- set columns = get_quoted_csv(names) -%}
 
     delete from {{ target }}
-    where {{ key }} in (select touched.{{ key }} from {{ source }} as touched);
+    where ({{ key }}) in (select {{ key }} from {{ source }});
 
     insert into {{ target }} ({{ columns }})
     select {{ columns }}
     from {{ source }}
-    where as_of_at is not null
+    where {{ "as_of_at" if "as_of_at" in names else "change_number" }} is not null
 {% endmacro %}

@@ -1,3 +1,3 @@
 {% macro newest_change_number(relation) -%}
-    (select coalesce(max(seen.change_number), -1) from {{ relation }} as seen)
+    {{- newest_seen(relation, 'coalesce(max(seen.change_number), -1)', 'bigint') -}}
 {%- endmacro %}

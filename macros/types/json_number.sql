@@ -1,5 +1,3 @@
 {% macro json_number(column, key) -%}
-    cast(jsonb_path_query_first(
-        {{ column }} -> {{ key }}, 'strict $ ? ({{ json_number_condition() }})'
-    ) as numeric)
+    {{ json_scalar_number(column ~ " -> " ~ key) }}
 {%- endmacro %}

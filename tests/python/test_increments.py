@@ -1,9 +1,10 @@
 """Whatever arrives in whatever order: increments give what a full refresh gives.
 
-One made-up world holds several hundred leads, each with a delivery schedule of its own: late,
-twice, out of order, in batches days apart. After each batch dbt runs once more, its clock moved
-on; at the end everything is built anew and compared row by row. Leads whose schedule is awkward in
-one certain way stand in a family of that name, so that each awkwardness fails by itself.
+One made-up world holds several hundred leads, each with deliveries of its own: late, twice, out of
+order, in batches days apart. After each batch dbt runs once more, its clock moved on; at the end
+everything is built anew and compared row by row. Leads whose schedule is awkward in one certain way
+stand in a family of that name, so that each awkwardness fails by itself; and so do thirty versions
+of the model, whose leads each have a schedule of batches, delays and quiet days drawn at random.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ AWKWARD = (
     "early_assignment",
     "unregistered",
 )
-FAMILIES = ("plain", *AWKWARD)
+N_SCHEDULES = 30
+FAMILIES = ("plain", "schedule", *AWKWARD)
 
 
 # The world -------------------------------------------------------------------------------------
@@ -110,6 +112,36 @@ class World:
         self.assignments.setdefault(batch, []).append(row)
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """When a family's rows may arrive.
+
+    `batches` are those in which anything of it does; of the batches that come after something
+    happened, it arrives in one drawn from `delays`; nobody lands between the two `quiet` days.
+    """
+
+    batches: frozenset[int]
+    delays: tuple[int, ...]
+    quiet: tuple[float, float]
+
+
+# What arrives while the clock is put back waits for a full refresh, as the README says.
+PLAIN = Schedule(frozenset(range(len(CLOCK))) - {BACK}, (0, 0, 0, 1, 2), (15, 17))
+
+
+def drawn_schedule(rng: random.Random) -> Schedule:
+    """Draw some of the batches, how late things come, and some days on which nobody lands."""
+    batches = [
+        *rng.sample((1, 2, 3), 1),
+        *rng.sample(sorted(PLAIN.batches), rng.randint(2, len(PLAIN.batches))),
+    ]
+    delays = rng.choice(((0,), (0, 1), (0, 0, 1, 2, 3), (1, 2), (0, 5)))
+    first_quiet_day = rng.uniform(0, 34)
+    return Schedule(
+        frozenset(batches), delays, (first_quiet_day, first_quiet_day + rng.uniform(1, 20))
+    )
+
+
 def family_of(entity_id: str) -> str:
     return entity_id.split(":")[0]
 
@@ -129,25 +161,24 @@ def was_open(rng: random.Random, batch: int, loaded_at: datetime) -> bool:
     return batch > 0 and rng.random() < 0.15 and loaded_at > max(CLOCK[:batch]) - OPEN
 
 
-def some_batch(rng: random.Random, at: datetime) -> int | None:
+def some_batch(rng: random.Random, at: datetime, schedule: Schedule = PLAIN) -> int | None:
     """Draw a batch in which something may arrive that happened then; None if it never does."""
-    # What arrives while the clock is put back waits for a full refresh, as the README says.
-    batches = [batch for batch, now in enumerate(CLOCK) if now >= at and batch != BACK]
-    return batches[min(rng.choice((0, 0, 0, 1, 2)), len(batches) - 1)] if batches else None
+    batches = [batch for batch in sorted(schedule.batches) if CLOCK[batch] >= at]
+    return batches[min(rng.choice(schedule.delays), len(batches) - 1)] if batches else None
 
 
-def add_plain_lead(world: World, rng: random.Random, number: int) -> None:
-    lead = f"plain:{number}"
+def add_lead(world: World, rng: random.Random, lead: str, schedule: Schedule = PLAIN) -> None:
+    first_quiet_day, last_quiet_day = (START + days * DAY for days in schedule.quiet)
     landed_at = START + rng.uniform(0, 54) * DAY
-    if START + 15 * DAY < landed_at < START + 17 * DAY:
-        landed_at += 2 * DAY  # days on which nobody lands
+    if first_quiet_day < landed_at < last_quiet_day:
+        landed_at = last_quiet_day
     landed_at = landed_at.replace(microsecond=0)
     as_of_at = landed_at + DAY
 
     happened: list[tuple[str, datetime, dict[str, Any]]] = []
     medium = rng.choice(("cpc", "email", None))
     happened.append(("lead_created", landed_at, {"properties": {"utm_medium": medium}}))
-    known_from = some_batch(rng, landed_at)
+    known_from = some_batch(rng, landed_at, schedule)
     for _ in range(rng.randint(0, 4)):
         visited_at = landed_at + rng.uniform(-2, 10) * DAY
         session_id = rng.choice((None, None, f"{lead}-s{rng.randint(1, 3)}"))
@@ -173,12 +204,12 @@ def add_plain_lead(world: World, rng: random.Random, number: int) -> None:
 
     if rng.random() < 0.2:  # leaves the address once more
         happened.append(("lead_created", landed_at + rng.uniform(1, 9) * HOUR, {}))
-    add_deliveries(world, rng, lead, happened, known_from)
+    add_deliveries(world, rng, lead, happened, known_from, schedule)
     if rng.random() < 0.3:
         add_broken_delivery(world, rng, f"{lead}-broken", lead, landed_at)
 
     if rng.random() < 0.9:
-        add_plain_predictions(world, rng, lead, as_of_at)
+        add_predictions(world, rng, lead, as_of_at, schedule)
 
 
 def add_deliveries(
@@ -187,6 +218,7 @@ def add_deliveries(
     person: str,
     happened: list[tuple[str, datetime, dict[str, Any]]],
     known_from: int | None = None,
+    schedule: Schedule = PLAIN,
 ) -> None:
     """Deliver what a person did, some of it late, twice, or told differently the second time.
 
@@ -196,8 +228,8 @@ def add_deliveries(
         event_id = f"{person}-{number}"
         n_deliveries = rng.choice((1, 1, 1, 1, 2, 2, 3))
         for delivery in range(n_deliveries):
-            batch = some_batch(rng, occurred_at)
-            if batch is None:
+            batch = some_batch(rng, occurred_at, schedule)
+            if batch is None or (event_type == "lead_created" and known_from is None):
                 continue
             if event_type == "lead_created":
                 batch = known_from if not (number or delivery) else max(batch, known_from)
@@ -280,8 +312,10 @@ def add_broken_delivery(
     world.event(batch, loaded_at, **row)
 
 
-def add_plain_predictions(world: World, rng: random.Random, lead: str, as_of_at: datetime) -> None:
-    batch = some_batch(rng, as_of_at)
+def add_predictions(
+    world: World, rng: random.Random, lead: str, as_of_at: datetime, schedule: Schedule
+) -> None:
+    batch = some_batch(rng, as_of_at, schedule)
     if batch is None:
         return
     slices = {"utm_medium": "cpc", "device": "mobile", "country": rng.choice(("DE", None))}
@@ -292,7 +326,7 @@ def add_plain_predictions(world: World, rng: random.Random, lead: str, as_of_at:
     prediction_id = world.prediction(batch, loaded_at, lead, as_of_at, **chosen)
     if rng.random() < 0.3:
         shadow = {"model_version": "plain-shadow", "score": rng.random()}
-        for number in {batch, some_batch(rng, as_of_at)}:
+        for number in {batch, some_batch(rng, as_of_at, schedule)}:
             shadow["as_of_at"] = as_of_at + (number - batch) * HOUR
             world.prediction(number, arrival(rng, number, as_of_at), lead, **shadow)
     if rng.random() < 0.2:
@@ -302,6 +336,7 @@ def add_plain_predictions(world: World, rng: random.Random, lead: str, as_of_at:
     if rng.random() < 0.3:
         world.prediction(batch, loaded_at, lead, as_of_at, task="stays", score=rng.random())
         spends = {"task": "spends", "predicted_value": rng.uniform(0, 100)} | no_score
+        spends["run_kind"] = rng.choice(("live", "live", "backtest"))
         world.prediction(batch, loaded_at, lead, as_of_at, **spends)
         visit = {"task": "session_buys", "score": rng.random(), "model_version": "plain"}
         world.prediction(batch, loaded_at, f"{lead}-s1", as_of_at, **visit)
@@ -313,7 +348,7 @@ def add_plain_predictions(world: World, rng: random.Random, lead: str, as_of_at:
         if later == BACK:
             later += 1
         if rng.random() < share:
-            is_treated = rng.random() < 0.7
+            is_treated = rng.random() < 0.6  # four of five, says the registry
             loaded_at = arrival(rng, later, as_of_at)
             world.assignment(
                 later,
@@ -326,6 +361,19 @@ def add_plain_predictions(world: World, rng: random.Random, lead: str, as_of_at:
                 prediction_id=rng.choice((prediction_id, prediction_id, None)),
                 overtaken=was_open(rng, later, loaded_at),
             )
+
+
+def add_plain_answers(world: World, rng: random.Random) -> None:
+    """Add what a model says that is asked often, for 40 days, and goes wrong after two weeks."""
+    for number in range(2400):
+        as_of_at = START + number / 60 * DAY
+        chosen = {"task": "asked_often", "model_version": "plain"}
+        chosen |= {"score": 0.3 * rng.random() if number < 900 else rng.uniform(0.6, 1)}
+        if number < 600:
+            chosen["run_kind"] = "backtest"
+        batch = some_batch(rng, as_of_at)
+        loaded_at = arrival(rng, batch, as_of_at)
+        world.prediction(batch, loaded_at, f"plain:{number % 400}", as_of_at, **chosen)
 
 
 def add_awkward(world: World, number: int) -> None:
@@ -387,10 +435,20 @@ def make_world() -> World:
     rng = random.Random(20_250_303)
     world = World()
     for number in range(400):
-        add_plain_lead(world, rng, number)
+        add_lead(world, rng, f"plain:{number}")
+    for name in (f"schedule-{number:02d}" for number in range(N_SCHEDULES)):
+        # Of a seed of its own, so that a schedule that fails is the same whatever the others are.
+        own_rng = random.Random(name)
+        schedule = drawn_schedule(own_rng)
+        for number in range(14):
+            add_lead(world, own_rng, f"{name}:{number}", schedule)
     for number in range(60):
         add_plain_player(world, rng, number)
+    for number in range(120):
         add_plain_subscriber(world, rng, number)
+    for number in range(150):
+        add_broken_delivery(world, rng, f"plain:broken-{number}", "plain:0", CLOCK[5] - DAY)
+    add_plain_answers(world, rng)
     for number in range(3):
         add_awkward(world, number)
     for rows in (world.events, world.predictions, world.assignments):
@@ -409,8 +467,11 @@ def registry(as_of: datetime) -> str:
     tasks["spends"] = task | {"kind": "regression", "label_rule": "sum_amount"}
     del tasks["spends"]["default_threshold"]
     tasks["session_buys"] = task | {"entity": "session"}
+    tasks["asked_often"] = task
     coupon = project["vars"]["experiments"]["lead_coupon"]
-    names = [f"{family}_coupon" for family in FAMILIES if family != "unregistered"]
+    names = [
+        f"{family}_coupon" for family in FAMILIES if family not in ("schedule", "unregistered")
+    ]
     experiments = {name: coupon for name in (*names, "plain_mail")}
     return yaml.safe_dump(
         {"as_of": str(as_of), "prediction_tasks": tasks, "experiments": experiments}
@@ -451,13 +512,14 @@ def register_models(settings: Settings) -> None:
                 n_out_of_time_rows, metrics, reason, artifact, artifact_sha256
             )
             select
-                task, version, status, 'none', '{}', '{}', at, at, at + interval '14 days',
-                at + interval '14 days', at + interval '14 days', 0, 0,
+                task, version, status, 'none', '{}', '{}', at, at, at + interval '7 days',
+                at + interval '7 days', at + interval '14 days', 0, 0,
                 '{"log_loss": 0.5, "brier_score": 0.2, "roc_auc": 0.7}', 'for the test', '', ''
             from
                 (values
                     ('lead_conversion', 'plain', 'champion'),
                     ('lead_conversion', 'plain-shadow', 'challenger'),
+                    ('subscription_churn', 'plain', 'champion'),
                     ('mystery', 'plain', 'champion')
                 ) as v (task, version, status),
                 cast(%s as timestamptz) as at
@@ -470,7 +532,8 @@ def register_models(settings: Settings) -> None:
                 ('lead_conversion', 'plain', 1, 'none', '{}', -0.5, 0.1, 1);
             insert into scoring.feature_importances values
                 ('lead_conversion', 'plain', 'device', 0.1, 0.01, 100),
-                ('lead_conversion', 'plain', 'n_events', 0.05, 0.01, 100);
+                ('lead_conversion', 'plain', 'n_events', 0.05, 0.01, 100),
+                ('subscription_churn', 'plain', 'tenure_days', 0.1, 0.01, 100);
             insert into scoring.partial_dependence values
                 ('lead_conversion', 'plain', 'device', 1, null, 'mobile', 0.5, 100);
             insert into scoring.curves values ('lead_conversion', 'plain', 1, 0.5, 1, 1, 0.5);
@@ -507,10 +570,10 @@ def family_condition(columns: list[str], family: str) -> str:
 
     What names no entity, version or experiment belongs to the plain ones.
     """
-    names = ("entity_id", "user_id", "model_version", "experiment", "label_name")
-    keys = [name for name in names if name in columns]
-    awkward = AWKWARD if family == "plain" else (family,)
-    parts = [f"coalesce(starts_with({keys[0]}, '{name}'), false)" for name in awkward if keys]
+    candidates = ("entity_id", "user_id", "model_version", "experiment", "label_name")
+    keys = [name for name in candidates if name in columns]
+    names = FAMILIES[1:] if family == "plain" else (family,)
+    parts = [f"coalesce(starts_with({keys[0]}, '{name}'), false)" for name in names if keys]
     if family == "plain":
         return f"not ({' or '.join(parts)})" if parts else "true"
     return parts[0] if parts else "false"
@@ -546,11 +609,12 @@ def described(rows: list[tuple], columns: list[str]) -> str:
 
 def columns_to_compare(connection: psycopg.Connection, relation: str) -> list[str]:
     """All columns count but those which only say when a row was written, or first asked for."""
-    bookkeeping = ["change_number"]
-    if relation.endswith(".int_labels"):
-        bookkeeping.append("loaded_at")
     description = connection.execute(f"select * from {relation} limit 0").description
-    return [column.name for column in description if column.name not in bookkeeping]
+    names = [column.name for column in description]
+    bookkeeping = {name for name in names if name.endswith("change_number")}
+    if relation.endswith(".int_labels"):
+        bookkeeping.add("loaded_at")
+    return [name for name in names if name not in bookkeeping]
 
 
 def somebody_asks(relation: str, copy: str) -> str:
@@ -661,6 +725,23 @@ def test_world_is_rich_enough(refreshed: Settings) -> None:
     for name in ("lead_conversion", "plain_coupon", "plain_mail", "session_buys", "stays"):
         assert {(name, "mature", 0), (name, "mature", 1), (name, "pending", None)} <= labels
     assert {("spends", "mature", 0), ("spends", "mature", 1)} <= labels
+    rules = {rule for (rule,) in fetch(refreshed, "select rule from copy_refreshed.fct_alerts")}
+    assert rules == {
+        "score_drift",
+        "feature_drift",
+        "calibration",
+        "log_loss",
+        "sample_ratio",
+        "stale_scoring",
+        "volume",
+        "quarantine",
+    }
+    n_schedules = fetch_value(
+        refreshed,
+        "select count(distinct model_version) from copy_refreshed.fct_classifier_metrics "
+        "where starts_with(model_version, 'schedule') and run_kind = 'live'",
+    )
+    assert n_schedules == N_SCHEDULES
     statuses = "select distinct label_status from copy_refreshed.int_labelled_predictions"
     assert len(fetch(refreshed, statuses)) == 3
     for name in relations(refreshed, DBT_SCHEMAS):
@@ -673,12 +754,14 @@ def test_increments_equal_a_full_refresh(refreshed: Settings, family: str) -> No
 
 
 def test_full_refresh_reproduces_a_moment_in_the_past(repeated: Settings) -> None:
-    assert_equal(repeated, "past", "repeated", "plain")
+    for family in ("plain", "schedule"):
+        assert_equal(repeated, "past", "repeated", family)
     assert differences(repeated, "past", "refreshed", "plain")
 
 
 def test_clock_put_back_does_no_harm(put_back: Settings) -> None:
-    assert_equal(put_back, "put_back", "put_right", "plain")
+    for family in ("plain", "schedule"):
+        assert_equal(put_back, "put_back", "put_right", family)
 
 
 # Features know nothing of what comes later -----------------------------------------------------

@@ -268,14 +268,19 @@ def test_nba_calibration(play, tmp_path):
     convert_nba(real_data("nba_games.csv.gz"), tmp_path)
     connection = play("nba", NBA, predictions="predictions.csv", events="events.csv")
     bins = connection.execute(
-        "select sum(n_mature)::int, sum(n_positives)::int, sum(sum_score)::float "
-        "from leadlight_metrics.fct_calibration_daily where slice_name = 'all' "
-        "group by calibration_bin order by calibration_bin"
+        "select n_mature, n_positives, mean_score from leadlight_metrics.fct_calibration "
+        "where slice_name = 'all' and window_name = 'all_time' and binning = 'equal_width' "
+        "order by calibration_bin"
     ).fetchall()
     n = [row[0] for row in bins]
     assert n == [23, 176, 457, 727, 1056, 1345, 1655, 1588, 1404, 455]
-    error = sum(abs(positives - scores) for _, positives, scores in bins) / sum(n)
-    assert error == pytest.approx(0.04835244892901646, abs=1e-9, rel=0)
+    error = sum(abs(positives - mature * score) for mature, positives, score in bins) / sum(n)
+    ((stated,),) = connection.execute(
+        "select expected_calibration_error from leadlight_metrics.fct_classifier_metrics "
+        "where slice_name = 'all' and window_name = 'all_time'"
+    ).fetchall()
+    for found in (error, stated):
+        assert found == pytest.approx(0.04835244892901646, abs=1e-9, rel=0)
     assert sum(row[1] for row in bins) / sum(n) == pytest.approx(0.5716857978843124, abs=1e-12)
 
     def weighted(column: str, where: str = "true") -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from bisect import bisect_right
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -31,6 +32,8 @@ MACRO_CALLS = {
     "score_bin_10": "score_bin('score', 10)",
     "score_bin_1000": "score_bin('score', 1000)",
     "score_bin_10000": "score_bin('score', 10000)",
+    "histogram_bin": "histogram_bin('score')",
+    "histogram_bin_edge": "histogram_bin_edge('bin')",
     "exact_sum": "exact_sum('value', 'true')",
     "exact_sum_shuffled": "exact_sum('shuffled', 'true')",
     "exact_sum_above_1": "exact_sum('value', 'value > 1')",
@@ -179,6 +182,28 @@ def test_score_bins_hold_the_scores_that_their_decimals_say(database, macros, n_
     expected = [min(int(Decimal(repr(score)) * n_bins), n_bins - 1) for score in scores]
     assert [score_bin for (score_bin,) in rows] == expected
     assert {type(score_bin) for (score_bin,) in rows} == {int}
+
+
+def test_histogram_bins_hold_the_scores_that_their_decimals_say(database, macros):
+    """A bin reaches from its edge to the next; every four-decimal score is in the right one."""
+    numbers = list(range(1081))
+    edges = [edge for (edge,) in select(database, [macros["histogram_bin_edge"]], bin=numbers)]
+    assert [edges[0], edges[-1]] == [0, 1]
+    assert edges == sorted(set(edges))
+    # Nothing is nearer to an edge than the decimals that it is written with.
+    assert all(edge == float(f"{edge:.5f}") for edge in edges)
+    assert set(np.arange(401) / 400) <= set(edges)
+    scores = [
+        *(k / 10_000 for k in range(10_001)),
+        *edges,
+        *np.nextafter(edges[1:], 0).tolist(),
+        *np.nextafter(edges[:-1], 1).tolist(),
+        *np.random.default_rng(5).random(10_000).tolist(),
+    ]
+    rows = select(database, [macros["histogram_bin"]], score=scores)
+    exact = [Decimal(f"{edge:.5f}") for edge in edges]
+    expected = [min(bisect_right(exact, Decimal(repr(score))), 1080) - 1 for score in scores]
+    assert [score_bin for (score_bin,) in rows] == expected
 
 
 def test_log_loss_agrees_with_scikit_learn_at_the_ends_too(database, macros):

@@ -1,7 +1,7 @@
 -- No delivery is lost and none is counted twice: received = kept + duplicates + quarantined. If it
 -- fails after the seed event_types or `as_of` changed, or after rows landed that are older than
 -- `late_arrival_days`, clean them anew with
--- `dbt run --full-refresh --select int_events+ int_events_quarantined`.
+-- `dbt run --full-refresh --select int_events+`.
 with kept as (
 
     select loaded_at from {{ ref('int_events') }}
@@ -14,15 +14,11 @@ quarantined as (
 
 ),
 
--- What landed after the models were built is theirs next time. Where they are empty, nothing is.
+-- What landed after the events were built is theirs next time. Where there are none, nothing is.
 built as (
 
     select coalesce(max(loaded_at), cast('infinity' as timestamptz)) as newest_loaded_at
-    from (
-        select loaded_at from kept
-        union all
-        select loaded_at from quarantined
-    ) as cleaned
+    from kept
 
 ),
 
@@ -53,7 +49,10 @@ counts as (
         received.n_received,
         (select count(*) from kept) as n_kept,
         valid_deliveries.n_valid - valid_deliveries.n_distinct as n_duplicates,
-        (select count(*) from quarantined) as n_quarantined
+        (
+            select count(*) from quarantined
+            where quarantined.loaded_at <= (select built.newest_loaded_at from built)
+        ) as n_quarantined
     from received
     cross join valid_deliveries
 

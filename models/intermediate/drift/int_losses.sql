@@ -21,7 +21,7 @@ days as (
         prediction_date,
         n_mature,
         sum_log_loss as sum_loss,
-        sum_score - n_positives as surplus
+        sum_mature_score - n_positives as surplus
     from classification
     where n_mature > 0
 

@@ -4,6 +4,8 @@
         incremental_strategy='delete+insert',
         unique_key=['task', 'model_version', 'run_kind', 'prediction_date'],
         on_schema_change='fail',
+        sql_header=before_adding_up(),
+        post_hook='analyze {{ this }}',
         indexes=[
             {'columns': ['task', 'model_version', 'run_kind', 'prediction_date']},
             {'columns': ['change_number']},
@@ -13,14 +15,23 @@
 
 with predictions as (
 
-    select * from {{ ref('int_prediction_slices') }}
-    where score is not null
+    -- A score is no answer to a task that asks for something else.
+    select
+        *,
+        {{ slice_values() }} as slice_values,
+        label_status = 'mature' as is_mature,
+        label = 1 as is_positive,
+        score >= threshold as is_predicted_positive,
+        -- Its fourth power is still a number.
+        greatest(score, 1e-75) as probability
+    from {{ ref('int_labelled_predictions') }}
+    where score is not null and {{ asks_for('binary') }}
 
 ),
 
 {% if is_incremental() %}
 
--- Asked of the model and not of the CTE, which Postgres would write to disk if it were read twice.
+-- Read from the table and not from the CTE, which would be written out if it were read twice.
 touched_days as (
 
     select distinct
@@ -28,11 +39,8 @@ touched_days as (
         model_version,
         run_kind,
         prediction_date
-    from {{ ref('int_prediction_slices') }}
-    where
-        score is not null
-        and slice_name = 'all'
-        and change_number > {{ newest_change_number(this) }}
+    from {{ ref('int_labelled_predictions') }}
+    where change_number > {{ newest_change_number(this) }}
 
 ),
 
@@ -40,20 +48,108 @@ touched_days as (
 
 selected_predictions as (
 
-    select
-        predictions.*,
-        predictions.label_status = 'mature' as is_mature,
-        predictions.label = 1 as is_positive,
-        predictions.score >= predictions.threshold as is_predicted_positive
-    from predictions
     {% if is_incremental() %}
-    inner join touched_days
-        on
-            predictions.task = touched_days.task
-            and predictions.model_version = touched_days.model_version
-            and predictions.run_kind = touched_days.run_kind
-            and predictions.prediction_date = touched_days.prediction_date
+    -- Day by day through the index: left to itself, the planner would read the whole table.
+    select of_day.*
+    from touched_days
+    cross join
+        lateral (
+            select predictions.*
+            from predictions
+            where
+                predictions.task = touched_days.task
+                and predictions.model_version = touched_days.model_version
+                and predictions.run_kind = touched_days.run_kind
+                and predictions.prediction_date = touched_days.prediction_date
+            offset 0 -- noqa: AM09
+        ) as of_day
+    {% else %}
+    select * from predictions
     {% endif %}
+
+),
+
+-- Those alike in every slice are added up first, so that each prediction is looked at once. What
+-- is summed is rounded to whole trillionths: whole numbers add up to the same in any order.
+combinations as (
+
+    select
+        task,
+        model_version,
+        run_kind,
+        slice_values,
+
+        count(*) as n_predictions,
+        count(*) filter (where label_status = 'pending') as n_pending,
+        count(*) filter (where is_mature) as n_mature,
+        count(*) filter (where is_mature and is_positive) as n_positives,
+        count(*) filter (where is_predicted_positive) as n_predicted_positives,
+        count(*) filter (where is_mature and is_predicted_positive)
+            as n_mature_predicted_positives,
+        count(*) filter (where is_mature and is_positive and is_predicted_positive)
+            as n_true_positives,
+        sum({{ in_trillionths('score') }}) as sum_score,
+        sum({{ in_trillionths('score') }}) filter (where is_predicted_positive)
+            as sum_predicted_positive_score,
+        sum({{ in_trillionths('score') }}) filter (where is_mature) as sum_mature_score,
+        sum({{ in_trillionths('probability * probability') }}) filter (where is_mature)
+            as sum_mature_score_2,
+        sum(
+            {{ in_trillionths('probability * probability * probability') }}
+        ) filter (where is_mature) as sum_mature_score_3,
+        sum(
+            {{ in_trillionths('probability * probability * probability * probability') }}
+        ) filter (where is_mature) as sum_mature_score_4,
+        sum({{ in_trillionths('score') }}) filter (where is_mature and is_positive)
+            as sum_positive_score,
+        sum({{ in_trillionths(log_loss('score', 'is_positive')) }}) filter (where is_mature)
+            as sum_log_loss,
+
+        prediction_date
+
+    from selected_predictions
+    group by
+        task,
+        model_version,
+        run_kind,
+        slice_values,
+        prediction_date
+
+),
+
+slices as (
+
+    select
+        combinations.task,
+        combinations.model_version,
+        combinations.run_kind,
+        slices.slice_name,
+        slices.slice_value,
+        combinations.prediction_date,
+        {% for name in [
+            'n_predictions', 'n_pending', 'n_mature', 'n_positives', 'n_predicted_positives',
+            'n_mature_predicted_positives', 'n_true_positives',
+        ] %}
+        cast(sum(combinations.{{ name }}) as bigint) as {{ name }},
+        {% endfor %}
+        {% for name in [
+            'sum_score', 'sum_predicted_positive_score', 'sum_mature_score', 'sum_mature_score_2',
+            'sum_mature_score_3', 'sum_mature_score_4', 'sum_positive_score', 'sum_log_loss',
+        ] %}
+        coalesce(sum(combinations.{{ name }}), 0) * 1e-12 as {{ name }}
+        {%- if not loop.last %},{% endif %}
+        {% endfor %}
+    from combinations
+    cross join lateral {{ slices_of('combinations') }} as slices (slice_name, slice_value)
+    -- Who led to no assignment stands in no slice `arm`.
+    where slices.slice_value is not null
+    group by
+        combinations.task,
+        combinations.model_version,
+        combinations.run_kind,
+        slices.slice_name,
+        slices.slice_value,
+        combinations.prediction_date
 
 ),
 
@@ -66,28 +162,32 @@ final as (
         slice_name,
         slice_value,
 
-        count(*) as n_predictions,
-        count(*) filter (where label_status = 'pending') as n_pending,
-        count(*) filter (where is_mature) as n_mature,
-        count(*) filter (where is_mature and is_positive) as n_positives,
-        count(*) filter (where is_mature and is_positive and is_predicted_positive)
-            as n_true_positives,
-        count(*) filter (where is_mature and not is_positive and is_predicted_positive)
-            as n_false_positives,
-        count(*) filter (where is_mature and not is_positive and not is_predicted_positive)
+        n_predictions,
+        n_pending,
+        n_mature,
+        n_positives,
+        n_true_positives,
+        n_mature_predicted_positives - n_true_positives as n_false_positives,
+        n_mature - n_mature_predicted_positives - n_positives + n_true_positives
             as n_true_negatives,
         -- Predicted negative, and did convert.
-        count(*) filter (where is_mature and is_positive and not is_predicted_positive)
-            as n_false_negatives,
-        {{ exact_sum('score', 'is_mature') }} as sum_score,
-        {{ exact_sum(squared('score - label'), 'is_mature') }} as sum_squared_error,
-        {{ exact_sum(log_loss('score', 'is_positive'), 'is_mature') }} as sum_log_loss,
+        n_positives - n_true_positives as n_false_negatives,
+        n_predicted_positives,
+        sum_score,
+        sum_predicted_positive_score,
+        sum_mature_score,
+        sum_mature_score_2,
+        sum_mature_score_3,
+        sum_mature_score_4,
+        sum_positive_score,
+        -- (score - label)², multiplied out.
+        sum_mature_score_2 - 2 * sum_positive_score + n_positives as sum_squared_error,
+        sum_log_loss,
 
         prediction_date,
         {{ next_change_number() }} as change_number
 
-    from selected_predictions
-    group by task, model_version, run_kind, slice_name, slice_value, prediction_date
+    from slices
 
 )
 

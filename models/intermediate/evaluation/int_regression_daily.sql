@@ -13,14 +13,18 @@
 
 with predictions as (
 
-    select * from {{ ref('int_prediction_slices') }}
-    where predicted_value is not null
+    -- An amount is no answer to a task that asks for something else.
+    select
+        *,
+        {{ slice_values() }} as slice_values
+    from {{ ref('int_labelled_predictions') }}
+    where predicted_value is not null and {{ asks_for('regression') }}
 
 ),
 
 {% if is_incremental() %}
 
--- Asked of the model and not of the CTE, which Postgres would write to disk if it were read twice.
+-- Read from the table and not from the CTE, which would be written out if it were read twice.
 touched_days as (
 
     select distinct
@@ -28,33 +32,50 @@ touched_days as (
         model_version,
         run_kind,
         prediction_date
-    from {{ ref('int_prediction_slices') }}
-    where
-        predicted_value is not null
-        and slice_name = 'all'
-        and change_number > {{ newest_change_number(this) }}
+    from {{ ref('int_labelled_predictions') }}
+    where change_number > {{ newest_change_number(this) }}
 
 ),
 
 {% endif %}
 
--- Decimal numbers add up to the same in any order.
 selected_predictions as (
+
+    {% if is_incremental() %}
+    -- Day by day through the index: left to itself, the planner would read the whole table.
+    select of_day.*
+    from touched_days
+    cross join
+        lateral (
+            select predictions.*
+            from predictions
+            where
+                predictions.task = touched_days.task
+                and predictions.model_version = touched_days.model_version
+                and predictions.run_kind = touched_days.run_kind
+                and predictions.prediction_date = touched_days.prediction_date
+            offset 0 -- noqa: AM09
+        ) as of_day
+    {% else %}
+    select * from predictions
+    {% endif %}
+
+),
+
+-- Decimal numbers add up to the same in any order.
+sliced_predictions as (
 
     select
         predictions.*,
+        slices.slice_name,
+        slices.slice_value,
         predictions.label_status = 'mature' as is_mature,
         cast(predictions.label as numeric) as actual,
         cast(predictions.predicted_value as numeric) - cast(predictions.label as numeric) as error
-    from predictions
-    {% if is_incremental() %}
-    inner join touched_days
-        on
-            predictions.task = touched_days.task
-            and predictions.model_version = touched_days.model_version
-            and predictions.run_kind = touched_days.run_kind
-            and predictions.prediction_date = touched_days.prediction_date
-    {% endif %}
+    from selected_predictions as predictions
+    cross join lateral {{ slices_of('predictions') }} as slices (slice_name, slice_value)
+    -- Who led to no assignment stands in no slice `arm`.
+    where slices.slice_value is not null
 
 ),
 
@@ -79,7 +100,7 @@ final as (
         prediction_date,
         {{ next_change_number() }} as change_number
 
-    from selected_predictions
+    from sliced_predictions
     group by task, model_version, run_kind, slice_name, slice_value, prediction_date
 
 )

@@ -14,10 +14,10 @@
 with product_views as (
 
     select
+        occurred_at,
         {{ json_text('properties', "'category'") }} as category,
         {{ json_number('properties', "'price'") }} as price,
-        {{ end_of_day('occurred_at') }} as day_ends_at,
-        change_number
+        {{ end_of_day('occurred_at') }} as day_ends_at
     from {{ ref('int_events') }}
     where event_type = 'product_viewed'
 
@@ -27,6 +27,38 @@ priced_views as (
 
     select * from product_views
     where category is not null and price is not null
+
+),
+
+{% if is_incremental() %}
+
+-- Asked of the model and not of the CTE, which Postgres would write to disk if it were read twice.
+touched_days as (
+
+    select distinct {{ end_of_day('occurred_at') }} as day_ends_at
+    from {{ ref('int_events') }}
+    where
+        event_type = 'product_viewed'
+        and change_number > {{ newest_change_number(this) }}
+        and {{ json_text('properties', "'category'") }} is not null
+        and {{ json_number('properties', "'price'") }} is not null
+
+),
+
+{% endif %}
+
+selected_views as (
+
+    select priced_views.*
+    from priced_views
+    {% if is_incremental() %}
+    -- Bounds that the index on `occurred_at` knows.
+    inner join touched_days
+        on
+            priced_views.day_ends_at = touched_days.day_ends_at
+            and priced_views.occurred_at > touched_days.day_ends_at - {{ interval_of(2, 'day') }}
+            and priced_views.occurred_at <= touched_days.day_ends_at
+    {% endif %}
 
 ),
 
@@ -41,15 +73,7 @@ final as (
         day_ends_at,
         {{ next_change_number() }} as change_number
 
-    from priced_views
-    {% if is_incremental() %}
-    where
-        day_ends_at in (
-            select new_views.day_ends_at
-            from priced_views as new_views
-            where new_views.change_number > {{ newest_change_number(this) }}
-        )
-    {% endif %}
+    from selected_views
     group by category, day_ends_at
 
 )

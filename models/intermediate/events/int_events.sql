@@ -5,7 +5,8 @@
         on_schema_change='fail',
         indexes=[
             {'columns': ['event_id'], 'unique': true},
-            {'columns': ['event_type', 'user_id']},
+            {'columns': ['user_id', 'event_type']},
+            {'columns': ['occurred_at']},
             {'columns': ['change_number']},
             {'columns': ['delivery_id']},
             {'columns': ['loaded_at']},

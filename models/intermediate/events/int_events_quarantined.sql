@@ -1,49 +1,30 @@
-{{
-    config(
-        materialized='incremental',
-        incremental_strategy='append',
-        on_schema_change='fail',
-        indexes=[
-            {'columns': ['delivery_id'], 'unique': true},
-            {'columns': ['loaded_at']},
-        ]
-    )
-}}
-
+-- A view, since next to nothing is rejected: whoever asks what was, as a rule of the last few days,
+-- is served by the index on `loaded_at`; an increment would look for rejects in all that ever came.
 with deliveries as (
 
     select * from {{ ref('int_deliveries_checked') }}
-    where
-        rejection_reason is not null
-        {% if is_incremental() %}
-        and {{ arrived_since(this) }}
-        {% endif %}
+    where rejection_reason is not null
 
 ),
 
 final as (
 
     select
-        deliveries.delivery_id,
-        deliveries.event_id,
-        deliveries.user_id,
-        deliveries.session_id,
+        delivery_id,
+        event_id,
+        user_id,
+        session_id,
 
-        deliveries.event_type,
-        deliveries.rejection_reason,
-        deliveries.properties,
+        event_type,
+        rejection_reason,
+        properties,
 
-        deliveries.amount,
+        amount,
 
-        deliveries.occurred_at,
-        deliveries.loaded_at
+        occurred_at,
+        loaded_at
 
     from deliveries
-    {% if is_incremental() %}
-    left join {{ this }} as quarantined
-        on deliveries.delivery_id = quarantined.delivery_id
-    where quarantined.delivery_id is null
-    {% endif %}
 
 )
 

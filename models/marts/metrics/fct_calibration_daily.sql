@@ -1,6 +1,24 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='delete+insert',
+        unique_key=['task', 'model_version', 'run_kind', 'prediction_date'],
+        on_schema_change='fail',
+        indexes=[
+            {'columns': ['task', 'prediction_date']},
+            {'columns': ['change_number']},
+        ]
+    )
+}}
+
 with bins as (
 
-    select * from {{ ref('int_calibration_bins_daily') }}
+    select * from {{ ref('int_calibration_bins') }}
+    where
+        window_name = 'day'
+        {% if is_incremental() %}
+        and change_number > {{ newest_change_number(this) }}
+        {% endif %}
 
 ),
 
@@ -13,18 +31,19 @@ final as (
         slice_name,
         slice_value,
 
+        binning,
         calibration_bin,
-        {{ ratio('calibration_bin', 10) }} as score_from,
-        {{ ratio('(calibration_bin + 1)', 10) }} as score_to,
+        score_from,
+        score_to,
         n_mature,
         n_positives,
-        sum_score,
-        {{ ratio('sum_score', 'n_mature') }} as mean_score,
-        {{ ratio('n_positives', 'n_mature') }} as observed_rate,
-        {{ wilson_bound('n_positives', 'n_mature', 'lower') }} as observed_rate_lower,
-        {{ wilson_bound('n_positives', 'n_mature', 'upper') }} as observed_rate_upper,
+        mean_score,
+        observed_rate,
+        observed_rate_lower,
+        observed_rate_upper,
 
-        prediction_date
+        window_start_date as prediction_date,
+        change_number
 
     from bins
 

@@ -7,8 +7,8 @@ with models as (
 
 drift as (
 
-    select * from {{ ref('int_feature_drift') }}
-    where n_recent >= {{ var('retrain_min_rows') }}
+    select * from {{ ref('int_drift_windows') }}
+    where is_newest and n_recent >= {{ var('retrain_min_rows') }}
 
 ),
 

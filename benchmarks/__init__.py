@@ -1,0 +1,1 @@
+"""How fast the classification metrics are, and how much room they take: `make bench`."""

@@ -1,0 +1,3 @@
+{% macro stable_sum(expression) -%}
+    cast(sum(cast({{ expression }} as numeric)) as double precision)
+{%- endmacro %}
