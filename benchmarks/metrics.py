@@ -110,7 +110,7 @@ def lines(results: dict[str, Any]) -> list[tuple[str, str]]:
         times = f"{peer['total']:.1f} s ({peer['total'] / build['elapsed']:.2f} x)"
         found.append(
             (
-                f"{name} over ADBC, a tenth of these metrics: time, memory",
+                f"{name} over ADBC, a few of these metrics: time, memory",
                 f"{times}, {measuring.mib(peer['client_mib'])}",
             )
         )
