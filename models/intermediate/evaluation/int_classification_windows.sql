@@ -7,13 +7,8 @@
     'sum_mature_score_3', 'sum_mature_score_4', 'sum_positive_score', 'sum_squared_error',
     'sum_log_loss',
 ] -%}
-with statistics as (
-
-    select * from {{ ref('int_classification_daily') }}
-
-),
-
-windows as (
+-- Days are read from the table and not from a CTE, which would be written out if it were read twice.
+with windows as (
 
     select * from {{ ref('int_evaluation_windows') }}
 
@@ -36,7 +31,7 @@ days as (
         prediction_date as window_start_date,
         prediction_date as window_end_date,
         change_number
-    from statistics
+    from {{ ref('int_classification_daily') }}
 
 ),
 
@@ -59,7 +54,7 @@ totals as (
         windows.window_start_date,
         windows.window_end_date,
         max(statistics.change_number) as change_number
-    from statistics
+    from {{ ref('int_classification_daily') }} as statistics
     inner join windows
         on
             statistics.task = windows.task

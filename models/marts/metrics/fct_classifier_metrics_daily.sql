@@ -11,17 +11,50 @@
     )
 }}
 
-with metrics as (
+-- A day is counted by one statement and binned by another.
+with days as (
 
-    -- A day is counted and binned by two statements, each of which numbers all its rows alike. Both
-    -- numbers have to be new: asked of either side, it leaves out what is old before it is joined.
-    select * from {{ ref('int_classifier_metrics') }}
-    where
-        window_grain = 'day'
-        {% if is_incremental() %}
-        and statistics_change_number > {{ newest_change_number(this) }}
-        and histogram_change_number > {{ newest_change_number(this) }}
-        {% endif %}
+    select
+        task,
+        model_version,
+        run_kind,
+        prediction_date
+    from {{ ref('int_classification_daily') }}
+    {% if is_incremental() %}
+    where change_number > {{ newest_change_number(this) }}
+    {% endif %}
+
+    union
+
+    select
+        task,
+        model_version,
+        run_kind,
+        prediction_date
+    from {{ ref('int_score_histograms') }}
+    {% if is_incremental() %}
+    where change_number > {{ newest_change_number(this) }}
+    {% endif %}
+
+),
+
+-- Day by day, so that an increment unfolds no other histograms.
+metrics as (
+
+    select of_day.*
+    from days
+    cross join
+        lateral (
+            select metrics.*
+            from {{ ref('int_classifier_metrics') }} as metrics
+            where
+                metrics.window_grain = 'day'
+                and metrics.task = days.task
+                and metrics.model_version = days.model_version
+                and metrics.run_kind = days.run_kind
+                and metrics.window_start_date = days.prediction_date
+            offset 0 -- noqa: AM09
+        ) as of_day
 
 ),
 
@@ -75,7 +108,7 @@ final as (
         spiegelhalter_z,
 
         window_start_date as prediction_date,
-        least(statistics_change_number, histogram_change_number) as change_number
+        greatest(statistics_change_number, histogram_change_number) as change_number
 
     from metrics
 
