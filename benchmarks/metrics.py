@@ -16,6 +16,7 @@ MODELS = (
     "int_score_histogram_daily",
     "int_evaluation_windows",
     "int_classification_windows",
+    "int_score_histogram_weeks",
     "int_score_histogram_windows",
     "int_window_histograms",
     "int_histogram_metrics",
@@ -29,7 +30,7 @@ MODELS = (
     "fct_threshold_curve",
     "fct_operating_point",
 )
-STATISTICS = ("int_classification_daily", "int_score_histograms")
+STATISTICS = ("int_classification_daily", "int_score_histograms", "int_score_histogram_weeks")
 DASHBOARDS = {
     "fct_confusion_matrix_daily": "prediction_date >= %(since)s",
     "fct_classifier_metrics_daily": "prediction_date >= %(since)s",

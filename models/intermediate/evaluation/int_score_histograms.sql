@@ -6,7 +6,7 @@
         unique_key=['task', 'model_version', 'run_kind', 'prediction_date'],
         on_schema_change='fail',
         sql_header=before_adding_up(),
-        post_hook='analyze {{ this }}',
+        post_hook='analyze {{ this }} (task, model_version, run_kind, prediction_date, change_number)',
         indexes=[
             {'columns': ['task', 'model_version', 'run_kind', 'prediction_date']},
             {'columns': ['change_number']},

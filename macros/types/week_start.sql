@@ -1,0 +1,3 @@
+{% macro week_start(column) -%}
+    cast({{ dbt.date_trunc('week', column) }} as date)
+{%- endmacro %}
