@@ -2,7 +2,7 @@
     config(
         materialized='incremental',
         incremental_strategy='delete+insert',
-        unique_key='user_id',
+        unique_key=['user_id', 'occurred_at', 'event_id'],
         on_schema_change='fail',
         indexes=[
             {'columns': ['user_id', 'occurred_at']},
@@ -114,7 +114,7 @@ final as (
         named.occurred_at,
         named.session_started_at,
         {% if is_incremental() %}
-        -- An event that stays in its visit has not changed, though it is written once more.
+        -- An event that stays in its visit has not changed, though it may have another place in it.
         case
             when known.session_id = named.session_name then known.change_number
             else {{ next_change_number() }}
@@ -128,7 +128,13 @@ final as (
     left join {{ this }} as known
         on
             named.user_id = known.user_id
+            and named.occurred_at = known.occurred_at
             and named.event_id = known.event_id
+    -- What stays as it is is not written once more.
+    where
+        known.session_id is distinct from named.session_name
+        or known.session_started_at != named.session_started_at
+        or known.session_event_number != named.session_event_number
     {% endif %}
 
 )

@@ -2,7 +2,7 @@
     config(
         materialized='incremental',
         incremental_strategy='delete+insert',
-        unique_key='user_id',
+        unique_key=['user_id', 'day_ends_at', 'event_type'],
         on_schema_change='fail',
         indexes=[
             {'columns': ['user_id', 'day_ends_at']},
@@ -64,20 +64,7 @@ final as (
         user_days.day_ends_at,
         user_days.first_occurred_at,
         user_days.last_occurred_at,
-        {% if is_incremental() %}
-        -- A day on which nothing new happened has not changed, though it is written once more.
-        case
-            when
-                known.n_events = user_days.n_events
-                and known.sum_amount = user_days.sum_amount
-                and known.first_occurred_at = user_days.first_occurred_at
-                and known.last_occurred_at = user_days.last_occurred_at
-                then known.change_number
-            else {{ next_change_number() }}
-        end as change_number
-        {% else %}
         {{ next_change_number() }} as change_number
-        {% endif %}
 
     from user_days
     {% if is_incremental() %}
@@ -86,6 +73,13 @@ final as (
             user_days.user_id = known.user_id
             and user_days.event_type = known.event_type
             and user_days.day_ends_at = known.day_ends_at
+    -- A day on which nothing new happened stays as it is.
+    where
+        known.user_id is null
+        or known.n_events != user_days.n_events
+        or known.sum_amount != user_days.sum_amount
+        or known.first_occurred_at != user_days.first_occurred_at
+        or known.last_occurred_at != user_days.last_occurred_at
     {% endif %}
 
 )
