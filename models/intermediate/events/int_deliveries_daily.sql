@@ -29,14 +29,21 @@ touched_days as (
 
 selected_deliveries as (
 
-    select deliveries.*
-    from deliveries
     {% if is_incremental() %}
-    -- Bounds that the index on `loaded_at` knows.
-    inner join touched_days
-        on
-            deliveries.loaded_at >= {{ midnight('touched_days.loaded_date') }}
-            and deliveries.loaded_at < {{ midnight('(touched_days.loaded_date + 1)') }}
+    -- Day by day through the index: left to itself, the planner would read the whole table.
+    select of_day.*
+    from touched_days
+    cross join
+        lateral (
+            select deliveries.*
+            from deliveries
+            where
+                deliveries.loaded_at >= {{ midnight('touched_days.loaded_date') }}
+                and deliveries.loaded_at < {{ midnight('(touched_days.loaded_date + 1)') }}
+            offset 0 -- noqa: AM09
+        ) as of_day
+    {% else %}
+    select * from deliveries
     {% endif %}
 
 ),

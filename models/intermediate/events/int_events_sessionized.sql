@@ -6,6 +6,8 @@
         on_schema_change='fail',
         indexes=[
             {'columns': ['user_id', 'occurred_at']},
+            {'columns': ['session_id']},
+            {'columns': ['session_started_at']},
             {'columns': ['change_number']},
             {'columns': ['event_type', 'change_number']},
         ]

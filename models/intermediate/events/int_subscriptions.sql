@@ -22,11 +22,15 @@ touched as (
     select *
     from events
     {% if is_incremental() %}
+    -- Asked of the model and not of the CTE, which Postgres would write to disk if it were read
+    -- twice.
     where
         user_id in (
             select new_events.user_id
-            from events as new_events
-            where new_events.change_number > {{ newest_change_number(this) }}
+            from {{ ref('int_events') }} as new_events
+            where
+                new_events.event_type in ('subscription_started', 'subscription_cancelled')
+                and new_events.change_number > {{ newest_change_number(this) }}
         )
     {% endif %}
 

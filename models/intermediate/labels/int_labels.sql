@@ -20,19 +20,48 @@ with rules as (
 
 ),
 
-events as (
+{% if is_incremental() %}
 
-    select * from {{ ref('int_events_sessionized') }}
+-- A rule that came into the registry since: everybody who asked for it is answered.
+new_rules as (
+
+    select label_name
+    from rules
+    where
+        not exists (
+            select 1 from {{ this }} as known
+            where known.label_name = rules.label_name
+        )
 
 ),
 
--- A prediction for a task that the registry does not know has no label.
-known_requests as (
+-- Three questions and not one with three conditions, for which the planner would read all that was
+-- ever asked.
+new_requests as (
 
     select * from {{ ref('int_label_requests') }}
-    where label_name in (select rules.label_name from rules)
+    where change_number > {{ newest_change_number(this) }}
+
+    union all
+
+    select * from {{ ref('int_label_requests') }}
+    where {{ arrived_since(this) }}
+
+    union all
+
+    select of_rule.*
+    from new_rules
+    cross join
+        lateral (
+            select requests.*
+            from {{ ref('int_label_requests') }} as requests
+            where requests.label_name = new_rules.label_name
+            offset 0 -- noqa: AM09
+        ) as of_rule
 
 ),
+
+{% endif %}
 
 requests as (
 
@@ -42,22 +71,13 @@ requests as (
         as_of_at,
         max(delivery_id) as delivery_id,
         max(loaded_at) as loaded_at
-    from known_requests
     {% if is_incremental() %}
-    where
-        change_number > {{ newest_change_number(this) }}
-        or {{ arrived_since(this) }}
-        -- A rule that came into the registry since: everybody who asked for it is answered.
-        or label_name in (
-            select rules.label_name
-            from rules
-            where
-                not exists (
-                    select 1 from {{ this }} as known
-                    where known.label_name = rules.label_name
-                )
-        )
+    from new_requests
+    {% else %}
+    from {{ ref('int_label_requests') }}
     {% endif %}
+    -- A prediction for a task that the registry does not know has no label.
+    where label_name in (select rules.label_name from rules)
     group by label_name, entity_id, as_of_at
 
 ),
@@ -71,11 +91,20 @@ touched as (
     -- Asked for since, for the first time or once more.
     select requests.*
     from requests
-    left join {{ this }} as known
-        on
-            requests.label_name = known.label_name
-            and requests.entity_id = known.entity_id
-            and requests.as_of_at = known.as_of_at
+    -- One by one through the index: left to itself, the planner would read the whole table.
+    left join
+        lateral (
+            select
+                known.label_name,
+                known.delivery_id
+            from {{ this }} as known
+            where
+                known.label_name = requests.label_name
+                and known.entity_id = requests.entity_id
+                and known.as_of_at = requests.as_of_at
+            offset 0 -- noqa: AM09
+        ) as known
+        on true
     where
         known.label_name is null
         or requests.delivery_id > coalesce(known.delivery_id, -1)
@@ -147,6 +176,56 @@ windows as (
 
 ),
 
+{% if is_incremental() %}
+
+asked as (
+
+    select distinct
+        entity,
+        entity_id,
+        outcome_event
+    from windows
+
+),
+
+-- One by one through the indexes, as above; `*` is any event at all. A visit is its session_id,
+-- whoever of several people sent it.
+outcome_events as (
+
+    select
+        asked.entity,
+        asked.outcome_event,
+        asked.entity_id,
+        of_entity.amount,
+        of_entity.occurred_at
+    from asked
+    cross join
+        lateral (
+            select
+                events.amount,
+                events.occurred_at
+            from {{ ref('int_events_sessionized') }} as events
+            where
+                asked.entity = 'user'
+                and events.user_id = asked.entity_id
+                and asked.outcome_event in (events.event_type, '*')
+
+            union all
+
+            select
+                events.amount,
+                events.occurred_at
+            from {{ ref('int_events_sessionized') }} as events
+            where
+                asked.entity = 'session'
+                and events.session_id = asked.entity_id
+                and asked.outcome_event in (events.event_type, '*')
+        ) as of_entity
+
+),
+
+{% else %}
+
 kinds as (
 
     select distinct
@@ -166,12 +245,14 @@ outcome_events as (
         case kinds.entity when 'user' then events.user_id else events.session_id end as entity_id,
         events.amount,
         events.occurred_at
-    from events
+    from {{ ref('int_events_sessionized') }} as events
     inner join kinds
         on kinds.outcome_event in (events.event_type, '*')
     where events.occurred_at > (select min(windows.as_of_at) from windows)
 
 ),
+
+{% endif %}
 
 outcomes as (
 

@@ -21,12 +21,6 @@ with leads as (
 
 ),
 
-events as (
-
-    select * from {{ ref('int_events_sessionized') }}
-
-),
-
 ripe_leads as (
 
     select *
@@ -76,6 +70,25 @@ selected_leads as (
     from ripe_leads
     {% if is_incremental() %}
     where user_id in (select touched_leads.user_id from touched_leads)
+    {% endif %}
+
+),
+
+events as (
+
+    {% if is_incremental() %}
+    -- Lead by lead through the index: left to itself, the planner would read the whole table.
+    select of_lead.*
+    from selected_leads
+    cross join
+        lateral (
+            select events.*
+            from {{ ref('int_events_sessionized') }} as events
+            where events.user_id = selected_leads.user_id
+            offset 0 -- noqa: AM09
+        ) as of_lead
+    {% else %}
+    select * from {{ ref('int_events_sessionized') }}
     {% endif %}
 
 ),

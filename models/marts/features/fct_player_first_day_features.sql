@@ -21,12 +21,6 @@ with registrations as (
 
 ),
 
-events as (
-
-    select * from {{ ref('int_events_sessionized') }}
-
-),
-
 postcodes as (
 
     select * from {{ ref('postcode_socioeconomic_index') }}
@@ -81,6 +75,25 @@ selected_players as (
     from ripe_players
     {% if is_incremental() %}
     where user_id in (select touched_players.user_id from touched_players)
+    {% endif %}
+
+),
+
+events as (
+
+    {% if is_incremental() %}
+    -- Player by player through the index: left to itself, the planner would read the whole table.
+    select of_player.*
+    from selected_players
+    cross join
+        lateral (
+            select events.*
+            from {{ ref('int_events_sessionized') }} as events
+            where events.user_id = selected_players.user_id
+            offset 0 -- noqa: AM09
+        ) as of_player
+    {% else %}
+    select * from {{ ref('int_events_sessionized') }}
     {% endif %}
 
 ),

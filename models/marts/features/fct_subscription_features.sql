@@ -18,12 +18,6 @@ with subscriptions as (
 
 ),
 
-user_days as (
-
-    select * from {{ ref('int_user_days') }}
-
-),
-
 weeks as (
 
     select
@@ -77,6 +71,25 @@ touched_subscribers as (
     {% else %}
     select distinct user_id
     from subscriptions
+    {% endif %}
+
+),
+
+user_days as (
+
+    {% if is_incremental() %}
+    -- Person by person through the index: left to itself, the planner would read the whole table.
+    select of_subscriber.*
+    from touched_subscribers
+    cross join
+        lateral (
+            select user_days.*
+            from {{ ref('int_user_days') }} as user_days
+            where user_days.user_id = touched_subscribers.user_id
+            offset 0 -- noqa: AM09
+        ) as of_subscriber
+    {% else %}
+    select * from {{ ref('int_user_days') }}
     {% endif %}
 
 ),
