@@ -7,7 +7,8 @@
     'sum_mature_score_3', 'sum_mature_score_4', 'sum_positive_score', 'sum_squared_error',
     'sum_log_loss',
 ] -%}
--- Days are read from the table and not from a CTE, which would be written out if it were read twice.
+-- Days are read from the model and not from a CTE, which Postgres would write to disk if it were
+-- read twice.
 with windows as (
 
     select * from {{ ref('int_evaluation_windows') }}

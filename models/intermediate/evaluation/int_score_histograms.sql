@@ -1,4 +1,5 @@
--- A histogram is one row: a bin would need more room for its keys than for its numbers.
+-- A histogram is one row: a bin would need more room for its keys than for its numbers. Analyzed
+-- without the arrays, whose every element Postgres would look at.
 {{
     config(
         materialized='incremental',
@@ -6,7 +7,10 @@
         unique_key=['task', 'model_version', 'run_kind', 'prediction_date'],
         on_schema_change='fail',
         sql_header=before_adding_up(),
-        post_hook='analyze {{ this }} (task, model_version, run_kind, prediction_date, change_number)',
+        post_hook=(
+            'analyze {{ this }} '
+            ~ '(task, model_version, run_kind, prediction_date, change_number)'
+        ),
         indexes=[
             {'columns': ['task', 'model_version', 'run_kind', 'prediction_date']},
             {'columns': ['change_number']},
@@ -74,21 +78,24 @@ final as (
 
                 select
                     days.task,
-                    slice_values,
-                    score_bin,
+                    predictions.slice_values,
+                    predictions.score_bin,
                     count(*) as n_predictions,
-                    count(*) filter (where is_mature) as n_mature,
-                    count(*) filter (where is_mature and label = 1) as n_positives,
-                    sum(score_in_trillionths) as sum_score,
-                    coalesce(sum(score_in_trillionths) filter (where is_mature), 0)
-                        as sum_mature_score
+                    count(*) filter (where predictions.is_mature) as n_mature,
+                    count(*) filter (where predictions.is_mature and predictions.label = 1)
+                        as n_positives,
+                    sum(predictions.score_in_trillionths) as sum_score,
+                    coalesce(
+                        sum(predictions.score_in_trillionths) filter (where predictions.is_mature),
+                        0
+                    ) as sum_mature_score
                 from predictions
                 where
-                    task = days.task
-                    and model_version = days.model_version
-                    and run_kind = days.run_kind
-                    and prediction_date = days.prediction_date
-                group by slice_values, score_bin
+                    predictions.task = days.task
+                    and predictions.model_version = days.model_version
+                    and predictions.run_kind = days.run_kind
+                    and predictions.prediction_date = days.prediction_date
+                group by predictions.slice_values, predictions.score_bin
 
             ),
 
@@ -104,8 +111,8 @@ final as (
                     cast(sum(combinations.sum_score) as bigint) as sum_score,
                     cast(sum(combinations.sum_mature_score) as bigint) as sum_mature_score
                 from combinations
-                cross join lateral
-                    {{ slices_of('combinations') }} as slices (slice_name, slice_value)
+                cross join
+                    lateral {{ slices_of('combinations') }} as slices (slice_name, slice_value)
                 -- Who led to no assignment stands in no slice `arm`.
                 where slices.slice_value is not null
                 group by slices.slice_name, slices.slice_value, combinations.score_bin
