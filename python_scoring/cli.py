@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -14,23 +15,31 @@ from typing import Any
 import click
 import psycopg
 import yaml
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from python_scoring import embedded
 from python_scoring.errors import LeadlightError, NotEnoughData
+from python_scoring.logs import LoggedGroup, console, say, use_format
 from python_scoring.settings import Settings, find_profiles_dir, find_project_dir, load_settings
 
 PHASES = ("pre", "train", "score", "post")
 
-console = Console(highlight=False)
 
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LoggedGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option("--target", help="Target of the dbt profile; its default without this.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How progress and failures are told: sentences, or one JSON object a line on stderr.",
+)
 @click.version_option(package_name="leadlight")
 @click.pass_context
-def main(context: click.Context, target: str | None) -> None:
+def main(context: click.Context, target: str | None, log_format: str) -> None:
     """Watch conversion models in SQL: events, features, predictions, metrics, coupon money.
 
     \b
@@ -41,8 +50,10 @@ def main(context: click.Context, target: str | None) -> None:
 
     The database is the one of the dbt profile `leadlight` (DBT_PROFILES_DIR, the project's folder,
     ~/.dbt); without a profile it is the embedded one. Exit codes: 0 done or nothing to do, 1 failed
-    with one line that says what to do, 2 wrong use.
+    with one line that says what to do, 2 wrong use; `status` leaves with 3 while an alert of
+    severity error is open.
     """
+    use_format(log_format)
     context.obj = target
 
 
@@ -55,7 +66,8 @@ def init(target: str | None) -> None:
     settings = load_settings(target)
     with warehouse.connect(settings) as connection, database_errors(settings):
         warehouse.create_contract(connection)
-    console.print(f"schemas tracking and scoring are ready in database {settings.dbname}")
+    message = f"schemas tracking and scoring are ready in database {settings.dbname}"
+    say("initialised", message, database=settings.dbname)
 
 
 @main.group()
@@ -137,14 +149,24 @@ def load(target: str | None, kind: str, files: tuple[Path, ...]) -> None:
             with progress_bar(f"load {path.name}", size) as bar:
                 result = load_file(connection, kind, path, partial(bar.to, total=size))
             if result.is_repeated:
-                console.print(f"{path.name}: loaded before, nothing to do")
+                message = f"{path.name}: loaded before, nothing to do"
+                say("file_known", message, file=str(path))
                 continue
             parts = [f"{result.n_rows:,} rows into {result.target}"]
             if result.n_already_there:
                 parts.append(f"{result.n_already_there:,} there already")
             if result.n_rejected:
                 parts.append(f"{result.n_rejected:,} rejected (tracking.load_rejects says why)")
-            console.print(f"{path.name}: {', '.join(parts)}")
+            say(
+                "file_loaded",
+                f"{path.name}: {', '.join(parts)}",
+                level="warning" if result.n_rejected else "info",
+                file=str(path),
+                table=result.target,
+                rows=result.n_rows,
+                rows_already_there=result.n_already_there,
+                rows_rejected=result.n_rejected,
+            )
 
 
 @main.command()
@@ -198,11 +220,13 @@ def models() -> None:
 @click.pass_obj
 def models_list(target: str | None, task: str | None) -> None:
     """Show every version that was trained, the newest first."""
-    from python_scoring import summary, warehouse
+    from python_scoring import warehouse
+    from python_scoring.status import print_models, read_models
 
     settings = load_settings(target)
+    where, parameters = ("", []) if task is None else ("where task = %s", [task])
     with warehouse.connect(settings) as connection, database_errors(settings):
-        summary.print_models(console, connection, task)
+        print_models(console, read_models(connection, where, parameters))
 
 
 @models.command("promote")
@@ -216,7 +240,8 @@ def models_promote(target: str | None, task: str, model_version: str) -> None:
     with recorded(load_settings(target), "promote") as (connection, details):
         former = registry.promote(connection, task, model_version)
         details.update(task=task, model_version=model_version, former=former)
-        console.print(f"{model_version} is champion of {task}, in the place of {former}")
+        message = f"{model_version} is champion of {task}, in the place of {former}"
+        say("model_promoted", message, task=task, model_version=model_version, former=former)
 
 
 @models.command("retire")
@@ -230,18 +255,30 @@ def models_retire(target: str | None, task: str, model_version: str) -> None:
     with recorded(load_settings(target), "retire") as (connection, details):
         registry.retire(connection, task, model_version)
         details.update(task=task, model_version=model_version)
-        console.print(f"{model_version} of {task} is retired")
+        message = f"{model_version} of {task} is retired"
+        say("model_retired", message, task=task, model_version=model_version)
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="The same as one JSON object.")
 @click.pass_obj
-def status(target: str | None) -> None:
-    """Show the last runs, the champions, and what waits for its label."""
-    from python_scoring import summary, warehouse
+def status(target: str | None, as_json: bool) -> None:
+    """Show alerts, freshness, the last runs, the champions, and what waits for its label.
+
+    Leaves with exit code 3 while an alert of severity error is open.
+    """
+    from python_scoring import warehouse
+    from python_scoring.status import has_open_error, print_status, read_status
 
     settings = load_settings(target)
     with warehouse.connect(settings) as connection, database_errors(settings):
-        summary.print_status(console, connection, settings)
+        found = read_status(connection, settings)
+    if as_json:
+        click.echo(json.dumps(found, default=str, indent=2))
+    else:
+        print_status(console, found)
+    if has_open_error(found):
+        raise click.exceptions.Exit(3)
 
 
 @main.command()
@@ -273,11 +310,12 @@ def demo(leads: int, days: int) -> None:
     if not has_events:
         run_simulation(settings, leads, days, seed=1, until=None)
     else:
-        console.print("there are events already, nothing to simulate")
+        say("events_found", "there are events already, nothing to simulate")
     run_loop(settings, PHASES, variables=None, full_refresh=False)
     with warehouse.connect(settings) as connection, database_errors(settings):
         summary.print_summary(console, connection, settings)
-    console.print(f"[dim]took {time.monotonic() - started:.0f} s[/dim]")
+    seconds = time.monotonic() - started
+    say("demo_done", f"took {seconds:.0f} s", seconds=round(seconds, 1))
 
 
 def demo_settings() -> Settings:
@@ -322,9 +360,13 @@ def run_simulation(
         connection.transaction(),
     ):
         write_simulation(connection, simulation, seed, advance)
-    console.print(
+    say(
+        "simulated",
         f"landed {len(simulation.events):,} events, {len(simulation.predictions):,} predictions "
-        f"of the incumbent and {len(simulation.assignments):,} assignments"
+        f"of the incumbent and {len(simulation.assignments):,} assignments",
+        events=len(simulation.events),
+        predictions=len(simulation.predictions),
+        assignments=len(simulation.assignments),
     )
 
 
@@ -355,7 +397,8 @@ def build(
         command.append("--full-refresh")
     with progress_bar(f"dbt build --selector {phase}", None) as advance:
         details[phase] = run_dbt(settings, command, variables, advance.to)
-    console.print(f"{phase}: {details[phase]} models and seeds built")
+    message = f"{phase}: {details[phase]} models and seeds built"
+    say("built", message, selector=phase, nodes=details[phase])
 
 
 def train_tasks(
@@ -366,7 +409,7 @@ def train_tasks(
     if_due: bool = False,
 ) -> None:
     """Train every task, or those that are due, and say what came of it."""
-    from python_scoring import summary
+    from python_scoring.status import metrics_in_words
     from python_scoring.tasks import read_tasks
     from python_scoring.training import reason_to_train
     from python_scoring.training import train as train_task
@@ -376,7 +419,7 @@ def train_tasks(
     for task in read_tasks(connection, settings, only):
         due = reason_to_train(connection, settings, task) if if_due else "asked for"
         if due is None:
-            console.print(f"train: {task.task} is not due")
+            say("training_not_due", f"train: {task.task} is not due", task=task.task)
             continue
         try:
             with console.status(f"training {task.task} ({due})"):
@@ -385,7 +428,8 @@ def train_tasks(
             # The loop goes on: other tasks and the metrics do not depend on it.
             if only is not None:
                 raise
-            console.print(f"train: not yet, {error.format_message()}", soft_wrap=True)
+            message = f"train: not yet, {error.format_message()}"
+            say("training_not_possible", message, level="warning", task=task.task)
             not_yet.append(task.task)
             continue
         trained[task.task] = {
@@ -395,12 +439,17 @@ def train_tasks(
             "reason": result.reason,
         }
         verdict = "champion" if result.is_champion else "challenger"
-        metrics = summary.metrics_in_words(result.metrics)
-        console.print(
+        metrics = metrics_in_words(result.metrics)
+        say(
+            "task_trained",
             f"train: {task.task} {result.model_version} is {verdict} ({result.reason}): "
             f"{result.algorithm.replace('_', ' ')} of {result.n_trials} trials on "
             f"{result.n_trained:,} rows; {metrics}",
-            soft_wrap=True,
+            task=task.task,
+            algorithm=result.algorithm,
+            rows=result.n_trained,
+            metrics=result.metrics,
+            **trained[task.task],
         )
     if not_yet and not if_due:
         raise LeadlightError(f"there is too little to train {', '.join(not_yet)} with; see above")
@@ -421,7 +470,8 @@ def score_tasks(
         with progress_bar(f"score {task.task}", None) as advance:
             results = score_task(settings, connection, task, advance.to)
         if not results:
-            console.print(f"score: {task.task} has no champion yet")
+            message = f"score: {task.task} has no champion yet"
+            say("no_champion", message, level="warning", task=task.task)
         for result in results:
             name = f"{task.task} {result.model_version}"
             shadow = "" if result.is_champion else " in the champion's shadow"
@@ -431,9 +481,17 @@ def score_tasks(
                 "assignments": sum(result.n_assigned.values()),
             }
             if result.n_scored == 0:
-                console.print(f"score: {name} has nothing to score")
+                message = f"score: {name} has nothing to score"
             else:
-                console.print(f"score: {name} scored {result.n_scored:,} rows{shadow}{assigned}")
+                message = f"score: {name} scored {result.n_scored:,} rows{shadow}{assigned}"
+            say(
+                "task_scored",
+                message,
+                task=task.task,
+                model_version=result.model_version,
+                is_champion=result.is_champion,
+                **scored[name],
+            )
 
 
 @contextmanager
@@ -447,7 +505,7 @@ def recorded(
         with recorded_run(settings, command) as work:
             yield work
     except AlreadyRunning:
-        console.print("another run is at work on this database, nothing to do here")
+        say("already_running", "another run is at work on this database, nothing to do here")
         raise click.exceptions.Exit(0) from None
 
 

@@ -42,7 +42,7 @@ COMMANDS = {
     ("models", "list"): "every version that was trained",
     ("models", "promote"): "Make a version champion",
     ("models", "retire"): "it is scored no more",
-    ("status",): "last runs",
+    ("status",): "the last runs",
     ("demo",): "Safe to repeat",
 }
 
@@ -101,6 +101,7 @@ def test_every_command_is_known_here() -> None:
     ("arguments", "part"),
     [
         (("fly",), "No such command 'fly'"),
+        (("--log-format", "xml", "run"), "'xml' is not one of"),
         (("run", "--fast"), "No such option"),
         (("run", "--select", "sideways"), "'sideways' is not one of"),
         (("run", "--vars", "{as_of: [2026"), "not YAML"),

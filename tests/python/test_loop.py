@@ -147,16 +147,6 @@ def test_every_run_is_in_the_diary(simulated: Settings) -> None:
     assert [sorted(run[3]) for run in runs] == [sorted(TASKS), []]
 
 
-def test_status_tells_runs_champions_and_intake(simulated: Settings) -> None:
-    said = done(simulated, "status")
-    for part in ("succeeded", *TASKS, "v1", "incumbent", "quarantined"):
-        assert part in said
-    alerts = fetch(simulated, "select severity, message from leadlight_metrics.fct_alerts")
-    assert alerts
-    for severity, message in alerts:
-        assert severity in said and " ".join(message.split()) in " ".join(said.split())
-
-
 def test_run_on_empty_landing_tables_is_green(
     make_database: Callable[[str], Settings],
 ) -> None:
