@@ -20,9 +20,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from python_scoring import embedded
 from python_scoring.errors import LeadlightError, NotEnoughData
 from python_scoring.logs import LoggedGroup, console, say, use_format
+from python_scoring.rights import READER
 from python_scoring.settings import Settings, find_profiles_dir, find_project_dir, load_settings
 
 PHASES = ("pre", "train", "score", "post")
+TLS_MODES = ("require", "verify-ca", "verify-full")
 
 
 @click.group(
@@ -279,6 +281,63 @@ def status(target: str | None, as_json: bool) -> None:
         print_status(console, found)
     if has_open_error(found):
         raise click.exceptions.Exit(3)
+
+
+@main.command()
+@click.argument("role", default=READER)
+@click.pass_obj
+def reader(target: str | None, role: str) -> None:
+    """Let a role read the marts and nothing else, for Metabase or any client. Safe to repeat.
+
+    Makes the role (leadlight_reader without a name) if it is missing. Its password is that of the
+    environment variable LEADLIGHT_READER_PASSWORD; without it the password stays as it is.
+    """
+    from python_scoring import warehouse
+    from python_scoring.rights import make_reader
+
+    settings = load_settings(target)
+    password = os.environ.get("LEADLIGHT_READER_PASSWORD")
+    with warehouse.connect(settings) as connection, database_errors(settings):
+        schemas = make_reader(connection, settings, role, password)
+    say("reader_ready", f"{role} may read {', '.join(schemas)}", role=role, schemas=schemas)
+
+
+@main.command()
+@click.option("--database-host", help="The database as Metabase sees it; the profile's host else.")
+@click.option("--database-port", type=int, help="Its port as Metabase sees it.")
+@click.pass_obj
+def metabase(target: str | None, database_host: str | None, database_port: int | None) -> None:
+    """Make or update the dashboards of dashboards/metabase in a Metabase. Safe to repeat.
+
+    METABASE_URL is its address (http://localhost:3000 without it). METABASE_EMAIL and
+    METABASE_PASSWORD are of an administrator, who is made on a fresh Metabase. Metabase reads the
+    database as leadlight_reader, with LEADLIGHT_READER_PASSWORD: see `leadlight reader`.
+    """
+    from python_scoring.metabase import Metabase, provision
+
+    settings = load_settings(target)
+    names = ("METABASE_EMAIL", "METABASE_PASSWORD", "LEADLIGHT_READER_PASSWORD")
+    if missing := [name for name in names if not os.environ.get(name)]:
+        raise LeadlightError(f"set the environment variables {', '.join(missing)} first")
+    host = database_host or settings.host
+    if host.startswith("/"):
+        raise LeadlightError(
+            f"Metabase reaches no Unix socket ({host}): give the database's --database-host"
+        )
+    client = Metabase(os.environ.get("METABASE_URL", "http://localhost:3000"))
+    if client.sign_in(os.environ["METABASE_EMAIL"], os.environ["METABASE_PASSWORD"]):
+        say("metabase_set_up", f"made {os.environ['METABASE_EMAIL']} the first user")
+    connection = {
+        "host": host,
+        "port": database_port or settings.port,
+        "dbname": settings.dbname,
+        "user": READER,
+        "password": os.environ["LEADLIGHT_READER_PASSWORD"],
+        "ssl": settings.connection_options.get("sslmode")
+        in ("require", "verify-ca", "verify-full"),
+    }
+    for name, link in provision(client, settings.project_dir, connection).items():
+        say("dashboard_ready", f"{name}: {link}", dashboard=name, link=link)
 
 
 @main.command()
