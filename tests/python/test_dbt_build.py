@@ -99,6 +99,96 @@ def test_sent_labels_are_compared_with_what_the_events_say(analyses, simulated):
     assert len(found) == 4
 
 
+def test_channels_hold_every_lead_whose_outcome_is_known(analyses, simulated):
+    with warehouse.connect(simulated) as connection:
+        ((n_leads, n_buyers, revenue),) = connection.execute(
+            """
+            select count(*), count(*) filter (where n > 0), sum(amount) from (
+                select leads.entity_id, count(events.event_id) as n, sum(events.amount) as amount
+                from leadlight_features.fct_lead_conversion_features as leads
+                left join leadlight_intermediate.int_events as events
+                    on events.user_id = leads.entity_id and event_type = 'order_completed'
+                        and occurred_at > as_of_at
+                        and occurred_at <= as_of_at + interval '14 days'
+                group by leads.entity_id
+            ) as outcomes
+            """
+        ).fetchall()
+    rows = analyses["which_channels_bring_buyers"]
+    assert sum(row["n_leads"] for row in rows) == n_leads
+    assert sum(row["n_buyers"] for row in rows) == n_buyers
+    assert sum(row["sum_revenue"] for row in rows) == revenue
+    assert len(rows) > 3
+    for row in rows:
+        assert (
+            row["conversion_rate_lower"] <= row["conversion_rate"] <= row["conversion_rate_upper"]
+        )
+    values = [row["revenue_per_lead"] for row in rows]
+    assert values == sorted(values, reverse=True)
+
+
+def test_leads_order_sooner_or_later_but_not_less(analyses, simulated):
+    rows = analyses["how_soon_leads_order"]
+    shares = [row["share_ordered"] for row in rows]
+    watched = [row["n_watched"] for row in rows]
+    assert [row["days_after"] for row in rows] == [1, 2, 3, 5, 7, 10, 14, 21, 28]
+    assert watched == sorted(watched, reverse=True)
+    assert 0 < shares[0] < shares[-1] < 1
+    with warehouse.connect(simulated) as connection:
+        ((n_watched, n_ordered),) = connection.execute(
+            """
+            select count(*), count(*) filter (where exists (
+                select 1 from leadlight_intermediate.int_orders
+                where int_orders.user_id = int_leads.user_id
+                    and ordered_at between landed_at and landed_at + interval '7 days'
+            ))
+            from leadlight_intermediate.int_leads
+            where landed_at <= timestamptz '2025-06-23 00:00:00+00'
+            """
+        ).fetchall()
+    assert (rows[4]["n_watched"], rows[4]["n_ordered"]) == (n_watched, n_ordered)
+
+
+def test_thresholds_call_whoever_scores_as_much(analyses, simulated):
+    rows = analyses["what_a_threshold_would_do"]
+    with warehouse.connect(simulated) as connection:
+        expected = connection.execute(
+            """
+            select task, tenths.threshold, count(*), count(*) filter (where label = 1)
+            from leadlight_intermediate.int_labelled_predictions
+            cross join (select tenth / 10.0 as threshold from generate_series(1, 9) as v (tenth))
+                as tenths
+            where run_kind = 'backtest' and label_status = 'mature'
+                and score >= tenths.threshold
+            group by task, tenths.threshold
+            """
+        ).fetchall()
+    expected = {(task, float(threshold)): counts for task, threshold, *counts in expected}
+    found = {(row["task"], float(row["threshold"])): row for row in rows}
+    assert set(found) >= set(expected) and len(expected) > 20
+    for key, row in found.items():
+        # A bin of the histogram is as wide as 0.0025, so that a tenth may cut one.
+        n, n_positives = expected.get(key, (0, 0))
+        assert row["n_called_positive"] == pytest.approx(n, rel=0.03, abs=5), key
+        assert row["n_rightly"] == pytest.approx(n_positives, rel=0.03, abs=5), key
+
+
+def test_weak_slices_are_slices_of_champions(analyses):
+    rows = analyses["where_champions_are_weakest"]
+    gaps = [row["roc_auc"] - row["roc_auc_of_all"] for row in rows if row["roc_auc"] is not None]
+    assert gaps == sorted(gaps) and gaps[0] < 0
+    assert all(row["n_mature"] >= 100 and row["model_version"] == "v1" for row in rows)
+
+
+def test_first_calls_are_the_most_promising(analyses):
+    rows = analyses["whom_to_call_first"]
+    assert [row["tenth"] for row in rows] == list(range(1, 11))
+    expected = [row["expected_orders"] / row["n_leads"] for row in rows]
+    assert expected == sorted(expected, reverse=True)
+    assert rows[-1]["share_of_orders_so_far"] == pytest.approx(1)
+    assert rows[0]["share_of_orders_so_far"] > 0.1
+
+
 def test_sqlfluff_finds_nothing(built):
     # The dbt templater compiles every model, so it needs a database with the project built.
     result = subprocess.run(
