@@ -344,12 +344,12 @@ def metabase(target: str | None, database_host: str | None, database_port: int |
 @click.pass_obj
 def docs(target: str | None) -> None:
     """Write the dbt docs site as one page that opens from disk."""
-    from python_scoring.dbt_runner import run_dbt
+    from python_scoring.docs_site import write_docs
 
     settings = load_settings(target)
     with console.status("writing the docs site"):
-        run_dbt(settings, ["docs", "generate", "--static"])
-    console.print(settings.project_dir / "target" / "static_index.html", soft_wrap=True)
+        page = write_docs(settings)
+    say("docs_written", str(page), page=page)
 
 
 @main.command()
