@@ -314,6 +314,30 @@ def test_access_and_groups_are_set(project: Project) -> None:
 def test_every_exposure_says_what_and_whose_it_is(project: Project) -> None:
     for exposure in project.exposures:
         assert exposure.description and exposure.owner.email, exposure.name
+        assert exposure.label and exposure.maturity, exposure.name
+
+
+# Those of Metabase's types that are used; dbt-metabase carries them over.
+METABASE_TYPES = {"PK", "Currency", "Percentage", "Category", "Description", "CreationTimestamp"}
+
+
+def test_metabase_is_told_what_key_columns_mean(project: Project) -> None:
+    types: dict[str, set[str]] = defaultdict(set)
+    for name, model in project.models.items():
+        for column in model.columns.values():
+            told = {k: v for k, v in column.config.meta.items() if k.startswith("metabase.")}
+            assert set(told) <= {"metabase.semantic_type", "metabase.display_name"}, name
+            assert not told or project.is_public(name), name
+            if "metabase.semantic_type" in told:
+                types[column.name].add(told["metabase.semantic_type"])
+            if column.name == "task" and name.startswith("fct_") and "features" not in name:
+                assert "metabase.semantic_type" in told or "coupon" in name, name
+    assert {value for found in types.values() for value in found} == {
+        f"type/{name}" for name in METABASE_TYPES
+    }
+    # A name means the same in every model; what is a key in one may be chosen from in another.
+    for name, found in types.items():
+        assert len(found - {"type/PK"}) <= 1, name
 
 
 # Tests -----------------------------------------------------------------------------------------
