@@ -232,7 +232,8 @@ def test_yaml_files_are_named_after_their_folder_and_small() -> None:
         n_lines = len(path.read_text().splitlines())
         assert n_lines <= 300, path
         if path.parent != PROJECT_DIR / "models":
-            pattern = rf"_{path.parent.name}(_\w+?)?__(sources|models|unit_tests)"
+            kinds = "sources|models|unit_tests|semantic_models|metrics"
+            pattern = rf"_{path.parent.name}(_\w+?)?__({kinds})"
             assert re.fullmatch(pattern, path.stem), path
 
 
