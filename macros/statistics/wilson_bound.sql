@@ -1,14 +1,28 @@
 {% macro wilson_bound(successes, trials, side) -%}
-    {%- set z = normal_quantile_975() -%}
-    {%- set n = "nullif(cast(" ~ trials ~ " as double precision), 0)" -%}
-    {%- set p = "(" ~ successes ~ " / " ~ n ~ ")" -%}
-    {#- Without rounding a bound never crosses the rate; with it, 0 and 1 may by one digit. -#}
-    case when {{ trials }} > 0 then {{ 'least' if side == 'lower' else 'greatest' }}({{ p }},
-        (
-            {{ p }} + {{ z }} * {{ z }} / (2 * {{ n }})
-            {{ '-' if side == 'lower' else '+' }} {{ z }} * sqrt(
-                {{ p }} * (1 - {{ p }}) / {{ n }} + {{ z }} * {{ z }} / (4 * {{ n }} * {{ n }})
-            )
-        ) / (1 + {{ z }} * {{ z }} / {{ n }})
-    ) end
+    (
+        with wilson_input as materialized (
+            select
+                cast({{ successes }} as double precision) as k,
+                cast({{ trials }} as double precision) as n,
+                {{ normal_quantile('0.975') }} as z
+        ),
+
+        wilson_sums as materialized (
+            select
+                k / n as p,
+                z * z / n as z2_over_n,
+                k / n + z * z / n / 2 + z * sqrt(k / n * (1 - k / n) / n + z * z / n / n / 4) as total
+            from wilson_input
+            where n > 0
+        )
+
+        {% if side == 'lower' -%}
+        -- The product of both bounds is p^2 / (1 + z^2 / n), so that nothing cancels here.
+        select p * p / total
+        {%- else -%}
+        -- Without rounding it would never be below the rate, nor above 1.
+        select least(greatest(total / (1 + z2_over_n), p), 1)
+        {%- endif %}
+        from wilson_sums
+    )
 {%- endmacro %}

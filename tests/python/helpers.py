@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,32 @@ def content_hashes(settings: Settings, names: Iterable[str]) -> dict[str, str]:
             ).fetchone()[0]
             for name in names
         }
+
+
+def compiled_macros(settings: Settings, calls: dict[str, str]) -> dict[str, str]:
+    """Return the SQL that dbt makes of calls of macros, by their names."""
+    from dbt.cli.main import dbtRunner
+
+    text = "\n;\n".join(f"{{{{ {call} }}}}" for call in calls.values())
+    with pytest.MonkeyPatch.context() as patch:
+        # dbt stays in the folder that it went to.
+        patch.chdir(PROJECT_DIR)
+        outcome = dbtRunner().invoke(
+            [
+                *("--quiet", "compile", "--inline", text),
+                *("--profiles-dir", str(settings.profiles_dir)),
+            ]
+        )
+    assert outcome.success, outcome.exception
+    (result,) = outcome.result.results
+    return dict(zip(calls, result.node.compiled_code.split("\n;\n"), strict=True))
+
+
+def select(settings: Settings, expressions: Sequence[str], **columns: Sequence[Any]) -> list[tuple]:
+    """Return the expressions for rows of the columns, in their order; a column has one type."""
+    types = {bool: "boolean", int: "bigint", float: "double precision", Decimal: "numeric"}
+    arrays = ", ".join(
+        f"cast(%({name})s as {types[type(values[0])]}[])" for name, values in columns.items()
+    )
+    query = f"select {', '.join(expressions)} from unnest({arrays}) as input ({', '.join(columns)})"
+    return fetch(settings, query, columns)

@@ -758,13 +758,8 @@ def test_daily_revenue_intervals_are_welchs(scored: Settings, outcomes: pd.DataF
     found = found.loc[expected.index]
     margin = (found["revenue_difference_upper"] - found["revenue_difference_lower"]) / 2
     exact = (expected["upper"] - expected["lower"]) / 2
-    # The quantile is a series in 1 / degrees of freedom, cut off after the third power; where that
-    # is not enough there is no interval.
-    is_known = expected["degrees_of_freedom"] >= 5
-    assert margin[~is_known].isna().all()
-    error = (margin / exact - 1).abs()
-    assert (error < 1 / expected["degrees_of_freedom"] ** 4)[is_known].all()
-    assert is_known.sum() > 10
+    assert (expected["degrees_of_freedom"] < 5).any()
+    np.testing.assert_allclose(margin, exact, rtol=1e-8)
 
 
 def test_relative_lift_is_by_the_delta_method(scored: Settings, outcomes: pd.DataFrame) -> None:

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PROJECT_DIR
-from dbt.cli.main import dbtRunner
-from helpers import fetch
+from helpers import compiled_macros, select
 from scipy import stats
 from sklearn.metrics import log_loss
 
@@ -26,7 +24,6 @@ MACRO_CALLS = {
     "ratio": "ratio('numerator', 'denominator')",
     "wilson_lower": "wilson_bound('successes', 'trials', 'lower')",
     "wilson_upper": "wilson_bound('successes', 'trials', 'upper')",
-    "student_t_quantile": "student_t_quantile_975('degrees_of_freedom')",
     "welch": "welch_degrees_of_freedom('variance_a', 'n_a', 'variance_b', 'n_b')",
     "log_loss": "log_loss('score', 'is_positive')",
     "score_bin_10": "score_bin('score', 10)",
@@ -50,29 +47,7 @@ def database(make_database: Callable[[str], Settings]) -> Settings:
 @pytest.fixture(scope="module")
 def macros(database: Settings) -> dict[str, str]:
     """The SQL that dbt makes of every call above, by name."""
-    calls = "\n;\n".join(f"{{{{ {call} }}}}" for call in MACRO_CALLS.values())
-    with pytest.MonkeyPatch.context() as patch:
-        # dbt stays in the folder that it went to.
-        patch.chdir(PROJECT_DIR)
-        outcome = dbtRunner().invoke(
-            [
-                *("--quiet", "compile", "--inline", calls),
-                *("--profiles-dir", str(database.profiles_dir)),
-            ]
-        )
-    assert outcome.success, outcome.exception
-    (result,) = outcome.result.results
-    return dict(zip(MACRO_CALLS, result.node.compiled_code.split(";"), strict=True))
-
-
-def select(settings: Settings, expressions: list[str], **columns: list[Any]) -> list[tuple]:
-    """Return the expressions for rows of the columns, in their order; a column has one type."""
-    types = {bool: "boolean", int: "bigint", float: "double precision"}
-    arrays = ", ".join(
-        f"cast(%({name})s as {types[type(values[0])]}[])" for name, values in columns.items()
-    )
-    query = f"select {', '.join(expressions)} from unnest({arrays}) as input ({', '.join(columns)})"
-    return fetch(settings, query, columns)
+    return compiled_macros(database, MACRO_CALLS)
 
 
 def test_ratio_divides_integers_as_numbers_and_nothing_by_zero(database, macros):
@@ -114,25 +89,6 @@ def test_wilson_bounds_agree_with_the_reference_and_are_null_without_trials(data
     assert rows[0] == pytest.approx((0.0942728302, 0.1060343685), abs=5e-11)
     assert rows[1] == pytest.approx((0.0523687459, 0.3604188647), abs=5e-11)
     assert rows[2] == (None, None)
-
-
-def test_student_t_quantile_is_low_by_less_than_two_in_the_fourth_power(database, macros):
-    """The series ends with the third power of 1/nu; from 5 degrees on the rest is below 2/nu^4.
-
-    That is 3.2e-3 for 5 degrees of freedom, 2e-4 for 10 and less than 1e-9 from 212 on.
-    """
-    degrees = np.geomspace(5, 1e9, 400).tolist()
-    rows = select(database, [macros["student_t_quantile"]], degrees_of_freedom=degrees)
-    for nu, (quantile,) in zip(degrees, rows, strict=True):
-        exact = stats.t.ppf(0.975, nu)
-        assert exact - 2 / nu**4 - 1e-13 <= quantile <= exact + 1e-13, nu
-
-
-def test_student_t_quantile_is_null_below_five_degrees_of_freedom(database, macros):
-    rows = select(
-        database, [macros["student_t_quantile"]], degrees_of_freedom=[0.0, 1.0, 4.99, None]
-    )
-    assert rows == [(None,)] * 4
 
 
 def test_welch_degrees_of_freedom_agree_with_scipy(database, macros):

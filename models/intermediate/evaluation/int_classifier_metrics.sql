@@ -76,12 +76,12 @@ final as (
         case when histogram_metrics.roc_auc_variance >= 0 then greatest(
             0,
             histogram_metrics.roc_auc
-            - {{ normal_quantile_975() }} * sqrt(histogram_metrics.roc_auc_variance)
+            - {{ normal_quantile('0.975') }} * sqrt(histogram_metrics.roc_auc_variance)
         ) end as roc_auc_lower,
         case when histogram_metrics.roc_auc_variance >= 0 then least(
             1,
             histogram_metrics.roc_auc
-            + {{ normal_quantile_975() }} * sqrt(histogram_metrics.roc_auc_variance)
+            + {{ normal_quantile('0.975') }} * sqrt(histogram_metrics.roc_auc_variance)
         ) end as roc_auc_upper,
         histogram_metrics.roc_auc_error_bound,
         histogram_metrics.average_precision,

@@ -81,10 +81,10 @@ margins as (
 
     select
         *,
-        {{ student_t_quantile_975(welch_degrees_of_freedom(
+        {{ student_t_quantile('0.975', welch_degrees_of_freedom(
             'treated_rate_variance', 'n_mature', 'control_rate_variance', 'control_n_mature'
         )) }} * sqrt(treated_lift_variance + control_lift_variance) as lift_margin,
-        {{ student_t_quantile_975(welch_degrees_of_freedom(
+        {{ student_t_quantile('0.975', welch_degrees_of_freedom(
             'treated_revenue_variance', 'n_mature',
             'control_revenue_variance', 'control_n_mature'
         )) }} * sqrt(treated_revenue_variance + control_revenue_variance) as revenue_margin

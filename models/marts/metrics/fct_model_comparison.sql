@@ -173,23 +173,11 @@ deviates as (
     select
         *,
         case
-            when metric = 'roc_auc' then {{ normal_quantile_975() }}
-            else {{ student_t_quantile_975('degrees_of_freedom') }}
+            when metric = 'roc_auc' then {{ normal_quantile('0.975') }}
+            else {{ student_t_quantile('0.975', 'degrees_of_freedom') }}
         end * standard_error as margin,
         {{ ratio('difference', 'standard_error') }} as deviate
     from compared
-
-),
-
-normal_deviates as (
-
-    select
-        *,
-        case
-            when metric = 'roc_auc' then deviate
-            else {{ student_t_as_normal('deviate', 'degrees_of_freedom') }}
-        end as normal_deviate
-    from deviates
 
 ),
 
@@ -216,12 +204,15 @@ final as (
         compared.difference,
         compared.difference - compared.margin as difference_lower,
         compared.difference + compared.margin as difference_upper,
-        {{ normal_p_value('compared.normal_deviate') }} as p_value,
+        case
+            when compared.metric = 'roc_auc' then {{ normal_p_value('compared.deviate') }}
+            else {{ student_t_p_value('compared.deviate', 'compared.degrees_of_freedom') }}
+        end as p_value,
 
         compared.first_prediction_date,
         compared.last_prediction_date
 
-    from normal_deviates as compared
+    from deviates as compared
     left join models
         on
             compared.task = models.task

@@ -235,7 +235,7 @@ nets as (
             when net_unknown_because is not null then null
             when n_predictions_below = 0 then 0
             else
-                {{ normal_quantile_975() }} * share_below * sqrt(
+                {{ normal_quantile('0.975') }} * share_below * sqrt(
                     power(order_margin - offer_amount, 2)
                     * treated_rate * (1 - treated_rate) / n_treated_below
                     + power(order_margin, 2)
