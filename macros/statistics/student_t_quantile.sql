@@ -1,6 +1,7 @@
 {% macro student_t_quantile(probability, degrees_of_freedom) -%}
     {#- Newton's method on the logarithm of the p (see student_t_p_value) for
-        r = sqrt(nu ln(1 + t^2 / nu)), which is close to a normal deviate (Wallace 1959). -#}
+        r = sqrt(nu ln(1 + t^2 / nu)). It begins above the root, since the p is at most
+        exp(-r^2 / 2), and comes down to it. -#}
     (
         with recursive student_input as materialized (
             select
@@ -36,7 +37,7 @@
                 0,
                 cast('infinity' as double precision),
                 -- Not 0, by which a step would divide.
-                greatest(-{{ normal_quantile('tail') }} * (8 * nu + 3) / (8 * nu + 1), 1e-50)
+                greatest(sqrt(-2 * ln(2 * tail)), 1e-50)
             from student_scaled
             union all
             select

@@ -11,7 +11,7 @@
             select
                 k / n as p,
                 z * z / n as z2_over_n,
-                k / n + z * z / n / 2 + z * sqrt(k / n * (1 - k / n) / n + z * z / n / n / 4) as total
+                k / n + z * z / n / 2 + z * sqrt((k / n * (1 - k / n) + z * z / n / 4) / n) as total
             from wilson_input
             where n > 0
         )

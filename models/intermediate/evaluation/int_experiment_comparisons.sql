@@ -27,8 +27,6 @@ pairs as (
         treated.sum_offered,
         treated.sum_revenue,
         treated.conversion_rate,
-        treated.conversion_rate_lower,
-        treated.conversion_rate_upper,
         treated.revenue_per_entity,
 
         coalesce(control.n_assigned, 0) as control_n_assigned,
@@ -37,27 +35,15 @@ pairs as (
         coalesce(control.n_converted, 0) as control_n_converted,
         coalesce(control.sum_revenue, 0) as control_sum_revenue,
         control.conversion_rate as control_conversion_rate,
-        control.conversion_rate_lower as control_conversion_rate_lower,
-        control.conversion_rate_upper as control_conversion_rate_upper,
         control.revenue_per_entity as control_revenue_per_entity,
 
-        -- Variances of the two rates, and of the two parts of the relative lift that the delta
-        -- method makes of them.
+        -- Variances of the two rates.
         {{ ratio(
             'treated.conversion_rate * (1 - treated.conversion_rate)', 'treated.n_mature'
         ) }} as treated_rate_variance,
         {{ ratio(
             'control.conversion_rate * (1 - control.conversion_rate)', 'control.n_mature'
         ) }} as control_rate_variance,
-        {{ ratio(
-            'treated.conversion_rate * (1 - treated.conversion_rate)',
-            '(power(control.conversion_rate, 2) * treated.n_mature)'
-        ) }} as treated_lift_variance,
-        {{ ratio(
-            'control.conversion_rate * (1 - control.conversion_rate)'
-            ~ ' * power(treated.conversion_rate, 2)',
-            '(power(control.conversion_rate, 4) * control.n_mature)'
-        ) }} as control_lift_variance,
 
         -- Variances of the two mean revenues.
         {{ ratio('treated.revenue_variance', 'treated.n_mature') }} as treated_revenue_variance,
@@ -83,7 +69,10 @@ margins as (
         *,
         {{ student_t_quantile('0.975', welch_degrees_of_freedom(
             'treated_rate_variance', 'n_mature', 'control_rate_variance', 'control_n_mature'
-        )) }} * sqrt(treated_lift_variance + control_lift_variance) as lift_margin,
+        )) }} * sqrt({{ ratio_variance(
+            'conversion_rate', 'treated_rate_variance',
+            'control_conversion_rate', 'control_rate_variance'
+        ) }}) as lift_margin,
         {{ student_t_quantile('0.975', welch_degrees_of_freedom(
             'treated_revenue_variance', 'n_mature',
             'control_revenue_variance', 'control_n_mature'
@@ -115,15 +104,12 @@ final as (
         conversion_rate,
         control_conversion_rate,
         conversion_rate - control_conversion_rate as conversion_difference,
-        -- Newcombe's method 10: the interval of a difference from two Wilson intervals.
-        conversion_rate - control_conversion_rate - sqrt(
-            power(conversion_rate - conversion_rate_lower, 2)
-            + power(control_conversion_rate_upper - control_conversion_rate, 2)
-        ) as conversion_difference_lower,
-        conversion_rate - control_conversion_rate + sqrt(
-            power(conversion_rate_upper - conversion_rate, 2)
-            + power(control_conversion_rate - control_conversion_rate_lower, 2)
-        ) as conversion_difference_upper,
+        {{ newcombe_bound(
+            'n_converted', 'n_mature', 'control_n_converted', 'control_n_mature', 'lower'
+        ) }} as conversion_difference_lower,
+        {{ newcombe_bound(
+            'n_converted', 'n_mature', 'control_n_converted', 'control_n_mature', 'upper'
+        ) }} as conversion_difference_upper,
 
         {{ ratio('(conversion_rate - control_conversion_rate)', 'control_conversion_rate') }}
             as relative_lift,
