@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from benchmarks import events, metrics
+from benchmarks import events, experiments, metrics
 from benchmarks.server import throwaway_server
 
-PARTS = {"metrics": metrics, "events": events}
+PARTS = {"metrics": metrics, "experiments": experiments, "events": events}
 
 
 def table(lines: Sequence[tuple[str, str]]) -> str:
@@ -23,6 +23,7 @@ def table(lines: Sequence[tuple[str, str]]) -> str:
 
 @click.command()
 @click.option("--predictions", default=10_000_000, show_default=True, help="How many in all.")
+@click.option("--assignments", default=10_000_000, show_default=True, help="How many in all.")
 @click.option("--segments", default=8, show_default=True, help="How many values the slice has.")
 @click.option("--events", "n_events", default=7_500_000, show_default=True, help="How many.")
 @click.option("--users", default=300_000, show_default=True, help="Whose events they are.")
@@ -32,6 +33,7 @@ def table(lines: Sequence[tuple[str, str]]) -> str:
 @click.option("--output", type=click.Path(path_type=Path), default=Path("benchmarks/results.json"))
 def main(
     predictions: int,
+    assignments: int,
     segments: int,
     n_events: int,
     users: int,
@@ -44,6 +46,7 @@ def main(
     results = {"machine": {"cpus": os.cpu_count(), "platform": platform.platform()}}
     sizes = {
         "metrics": (predictions, days, segments, repeats),
+        "experiments": (assignments, days, segments, repeats),
         "events": (n_events, users, days, repeats),
     }
     lines: list[tuple[str, str]] = []

@@ -207,8 +207,11 @@ def train(target: str | None, task: str | None, if_due: bool) -> None:
 @click.pass_obj
 def score(target: str | None, task: str | None) -> None:
     """Score what the champion has not scored yet, and assign who is eligible to an experiment."""
+    from python_scoring import ledger
+
     settings = load_settings(target)
     with recorded(settings, "score") as (connection, details):
+        ledger.refuse_changes(connection, settings)
         score_tasks(settings, connection, details, only=task)
 
 
@@ -259,6 +262,63 @@ def models_retire(target: str | None, task: str, model_version: str) -> None:
         details.update(task=task, model_version=model_version)
         message = f"{model_version} of {task} is retired"
         say("model_retired", message, task=task, model_version=model_version)
+
+
+@main.group()
+def experiment() -> None:
+    """See how experiments stand, and plan one."""
+
+
+@experiment.command("list")
+@click.pass_obj
+def experiment_list(target: str | None) -> None:
+    """Show arms, dates and how many were assigned so far."""
+    from python_scoring import summary, warehouse
+
+    settings = load_settings(target)
+    with warehouse.connect(settings) as connection, database_errors(settings):
+        summary.print_experiments(console, connection, settings)
+
+
+@experiment.command("plan")
+@click.argument("name", metavar="EXPERIMENT")
+@click.option(
+    "--effect",
+    "points",
+    required=True,
+    type=click.FloatRange(-100, 100, min_open=True, max_open=True),
+    help="Least difference in conversion that is to be found, in percentage points.",
+)
+@click.option(
+    "--power",
+    type=click.FloatRange(0.5, 1, max_open=True),
+    default=0.8,
+    show_default=True,
+)
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+)
+@click.pass_obj
+def experiment_plan(
+    target: str | None, name: str, points: float, power: float, alpha: float
+) -> None:
+    """Say how many entities and days it takes to find an effect, with CUPED and without.
+
+    An arm that differs from the control arm by --effect is found to differ, at the level --alpha,
+    with probability --power. The rate without an offer is that of the control arm, or else of those
+    whom the task's model would have made eligible.
+    """
+    from python_scoring import planning, summary, warehouse
+
+    if points == 0:
+        raise click.BadParameter("no effect cannot be found", param_hint="--effect")
+    settings = load_settings(target)
+    with warehouse.connect(settings) as connection, database_errors(settings):
+        plan = planning.plan(connection, settings, name, points / 100, power, alpha)
+    summary.print_plan(console, plan)
 
 
 @main.command()
@@ -433,10 +493,14 @@ def run_loop(
     settings: Settings, phases: tuple[str, ...], variables: str | None, full_refresh: bool
 ) -> None:
     """Run phases of the loop in their order, under one lock and one row of the diary."""
+    from python_scoring import ledger
+
     with recorded(settings, "run") as (connection, details):
         for phase in PHASES:
             if phase not in phases:
                 continue
+            if phase != "pre":
+                ledger.refuse_changes(connection, settings)
             if phase == "train":
                 train_tasks(settings, connection, details, if_due=True)
             elif phase == "score":

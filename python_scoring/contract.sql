@@ -88,6 +88,16 @@ create table if not exists scoring.assignments (
 
 create index if not exists assignments_loaded_at on scoring.assignments (loaded_at);
 
+-- One row per experiment that the job has assigned somebody for, as it was at the first of them: of
+-- each arm its share and its offer_amount. Salt and arms stay while the experiment runs. Append-only.
+create table if not exists scoring.experiments (
+    experiment text primary key,
+    salt text not null,
+    arms jsonb not null check (jsonb_typeof(arms) = 'object'),
+    begun_at timestamptz not null default now(),
+    loaded_at timestamptz not null default now()
+);
+
 -- One row per trained version of a task; at most one of them is champion.
 create table if not exists scoring.models (
     task text not null,

@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
 
-def assign_arm(
-    salt: str,
-    entity_ids: Sequence[str],
-    holdout_share: float,
-    control_arm: str,
-    treatment_arm: str,
-) -> np.ndarray:
-    """Return the arm of each entity, an array of strings in the order of `entity_ids`.
+@dataclass(frozen=True)
+class Arm:
+    """An arm of an experiment.
 
-    The first 8 hexadecimal digits of md5("<salt>:<entity id>"), read as a share of 2**32, fall
-    below `holdout_share` for the control arm. So an entity keeps its arm for ever, and another
-    salt shuffles anew.
+    `share` of the eligible entities goes to it, those from `share_from` on, both in [0, 1];
+    `offer_amount` is the worth of what each is offered, in the events' money.
+    """
+
+    arm: str
+    offer_amount: Decimal
+    share: float
+    share_from: float
+
+
+def assign_arm(salt: str, entity_ids: Sequence[str], arms: Sequence[Arm]) -> np.ndarray:
+    """Return which arm each entity belongs to: its place in `arms`, in the order of `entity_ids`.
+
+    The first 8 hexadecimal digits of md5("<salt>:<entity id>"), read as a share of 2**32, belong to
+    the last arm that begins there or before. So an entity has the same arm whenever it is asked
+    for, and another salt shuffles anew.
+
+    Args:
+        salt: The experiment's.
+        entity_ids: Whom to look at.
+        arms: By rising `share_from`, the first from 0 on; of two that begin together, the one
+            without a share first.
     """
     shares = np.array(
         [
@@ -28,4 +44,4 @@ def assign_arm(
         ],
         dtype=float,
     )
-    return np.where(shares < holdout_share, control_arm, treatment_arm)
+    return np.searchsorted([arm.share_from for arm in arms], shares, side="right") - 1

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import psycopg
 
-from python_scoring import warehouse
+from python_scoring import ledger, warehouse
 from python_scoring.experiments import assign_arm
 from python_scoring.tasks import Experiment, Task
 
@@ -91,20 +91,17 @@ def assign(
 ) -> int:
     """Assign the eligible among freshly predicted entities to an arm; return how many were new.
 
-    An entity that the experiment knows keeps its arm. A score that speaks of a moment too long ago
-    triggers nothing: who was scored late may have ordered since.
+    Nobody is assigned before the experiment starts, nor once it has ended. An entity that the
+    experiment knows keeps its arm. A score that speaks of a moment too long ago triggers nothing:
+    who was scored late may have ordered since.
     """
+    if not experiment.is_open(now):
+        return 0
     is_eligible = predictions["as_of_at"] >= now - experiment.assign_within
     if experiment.eligible == "score_below_threshold":
         is_eligible &= predictions["score"] < threshold
     eligible = predictions[is_eligible]
-    arms = assign_arm(
-        experiment.salt,
-        eligible["entity_id"].tolist(),
-        experiment.holdout_share,
-        experiment.control_arm,
-        experiment.treatment_arm,
-    )
+    arms = assign_arm(experiment.salt, eligible["entity_id"].tolist(), experiment.arms)
     with connection.cursor() as cursor:
         cursor.executemany(
             "insert into scoring.assignments (experiment, entity_id, arm, offer_amount, "
@@ -113,13 +110,16 @@ def assign(
                 (
                     experiment.experiment,
                     entity_id,
-                    arm,
-                    0 if arm == experiment.control_arm else experiment.offer_amount,
+                    experiment.arms[number].arm,
+                    experiment.arms[number].offer_amount,
                     prediction_id,
                 )
-                for entity_id, arm, prediction_id in zip(
+                for entity_id, number, prediction_id in zip(
                     eligible["entity_id"], arms, eligible["prediction_id"], strict=True
                 )
             ],
         )
-        return max(cursor.rowcount, 0)
+        n_assigned = max(cursor.rowcount, 0)
+    if n_assigned > 0:
+        ledger.begin(connection, experiment)
+    return n_assigned

@@ -28,7 +28,7 @@ def recorded_run(settings: Settings, command: str) -> Iterator[tuple[psycopg.Con
     with warehouse.connect(settings) as connection:
         if not warehouse.contract_exists(connection):
             raise LeadlightError(
-                f"database {settings.dbname} has no leadlight tables yet: run `leadlight init`"
+                f"database {settings.dbname} lacks tables of leadlight: run `leadlight init`"
             )
         with warehouse.exclusive(connection) as is_mine:
             if not is_mine:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import namedtuple_row
 from rich.console import Console
+from rich.markup import escape
 
 from python_scoring.settings import Settings
 from python_scoring.status import (
@@ -17,6 +18,10 @@ from python_scoring.status import (
     read_alerts,
     read_intake,
 )
+from python_scoring.tasks import read_experiments
+
+if TYPE_CHECKING:
+    from python_scoring.planning import Plan
 
 
 def print_summary(console: Console, connection: psycopg.Connection, settings: Settings) -> None:
@@ -118,11 +123,80 @@ def _print_segments(
     console.print(table)
 
 
+def print_experiments(console: Console, connection: psycopg.Connection, settings: Settings) -> None:
+    """Print every experiment of the registry, when it runs, and who is in each of its arms."""
+    for experiment in read_experiments(connection, settings):
+        assigned = {
+            row.arm: row
+            for row in _rows(
+                connection,
+                "select arm, count(*) as n, min(assigned_at) as first_at from scoring.assignments "
+                "where experiment = %s group by arm",
+                [experiment.experiment],
+            )
+        }
+        first_at = min((row.first_at for row in assigned.values()), default=None)
+        dates = [
+            f"{what} {moment:%Y-%m-%d}"
+            for what, moment in (
+                ("starts", experiment.starts_at),
+                ("ends", experiment.ends_at),
+                ("first assigned", first_at),
+            )
+            if moment is not None
+        ]
+        console.print(
+            f"[bold]{experiment.experiment}[/bold]  {', '.join(dates) or 'nobody assigned yet'}",
+            soft_wrap=True,
+        )
+        table = make_table(None, "arm", "share", "offer", "assigned")
+        for arm in experiment.arms:
+            row = assigned.get(arm.arm)
+            n_assigned = row.n if row else 0
+            table.add_row(arm.arm, f"{arm.share:.1%}", f"{arm.offer_amount:g}", f"{n_assigned:,}")
+        console.print(table)
+
+
+def print_plan(console: Console, plan: Plan) -> None:
+    """Print how many entities and days an experiment needs, and what that was reckoned from."""
+    per_day, ratio = plan.per_day, plan.variance_ratio
+    for name, text in (
+        ("without", f"{plan.base_rate.value:.2%} convert ({plan.base_rate.source})"),
+        ("effect", f"{100 * plan.effect:+g} points, found in {plan.power:.0%} of cases"),
+        ("alpha", f"{plan.alpha:g}, two-sided, of each arm by itself"),
+        ("eligible", f"{per_day.value:,.1f} a day ({per_day.source})" if per_day else "unknown"),
+        (
+            "CUPED",
+            f"{ratio.source} makes the variance {ratio.value:.3f} times smaller"
+            if ratio
+            else "unknown what it would save: no estimate of the experiment yet",
+        ),
+    ):
+        console.print(f"  {name:<10}{text}", soft_wrap=True, markup=False)
+    ratios = {"entities": 1.0} | ({"with CUPED": ratio.value} if ratio else {})
+    table = make_table(None, "arm", "share", "offer", *ratios)
+    for arm in plan.experiment.arms:
+        numbers = (f"{plan.n_in_arm(arm, value):,}" for value in ratios.values())
+        table.add_row(arm.arm, f"{arm.share:.1%}", f"{arm.offer_amount:g}", *numbers)
+    days = [plan.n_days(value) for value in ratios.values()]
+    table.add_row(
+        "days", "", "", *("unknown" if number is None else f"{number:,}" for number in days)
+    )
+    console.print(table)
+    console.print(
+        f"  and {plan.experiment.horizon_days:g} days more until the last outcome is known",
+        soft_wrap=True,
+    )
+
+
 def _print_uplift(console: Console, connection: psycopg.Connection, settings: Settings) -> None:
-    """Print what each paying arm did against its control, with 95 % intervals."""
+    """Print what each paying arm did against its control, with 95 % intervals, and what to do."""
     for row in _rows(
         connection,
-        f"select * from {settings.relation('metrics', 'fct_coupon_uplift')} "
+        "select uplift.*, net_money, net_money_lower, net_money_upper "
+        f"from {settings.relation('metrics', 'fct_coupon_uplift')} as uplift "
+        f"left join {settings.relation('metrics', 'fct_coupon_money')} as money "
+        "using (experiment, arm) where slice_name = 'all' and metric = 'conversion' "
         "order by experiment, arm",
     ):
         console.print(
@@ -131,24 +205,40 @@ def _print_uplift(console: Console, connection: psycopg.Connection, settings: Se
             f"{row.n_pending + row.control_n_pending:,} pending",
             soft_wrap=True,
         )
-        if row.conversion_difference is None:
+        if not row.is_trustworthy:
+            console.print(
+                f"  [bold red]NOT TO BE TRUSTED[/]  {escape(row.untrustworthy_because)}",
+                soft_wrap=True,
+            )
+        if row.difference is None:
             console.print("  no comparison yet: an arm has no lead with a known outcome")
             continue
+        interval = _interval(row.difference_lower, row.difference_upper, 100, "+.2f")
         console.print(
-            f"  conversion {row.conversion_rate:.2%} against {row.control_conversion_rate:.2%}: "
-            f"{100 * row.conversion_difference:+.2f} points "
-            f"[{100 * row.conversion_difference_lower:+.2f}, "
-            f"{100 * row.conversion_difference_upper:+.2f}]",
+            f"  conversion {row.mean:.2%} against {row.control_mean:.2%}: "
+            f"{100 * row.difference:+.2f} points {interval}",
             soft_wrap=True,
             markup=False,
         )
-        if row.incremental_revenue_lower is not None:
+        if row.net_money is not None:
+            interval = _interval(row.net_money_lower, row.net_money_upper, 1, "+,.0f")
             console.print(
-                f"  revenue so far because of it: {row.incremental_revenue:,.0f} "
-                f"[{row.incremental_revenue_lower:,.0f}, {row.incremental_revenue_upper:,.0f}]",
+                f"  net money so far because of it: {row.net_money:+,.0f} {interval}",
                 soft_wrap=True,
                 markup=False,
             )
+        console.print(
+            f"  {row.decision}: {row.decision_reason}",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+def _interval(lower: float | None, upper: float | None, factor: float, form: str) -> str:
+    """Return an interval in brackets, in words where it is unknown."""
+    if lower is None or upper is None:
+        return "[unknown]"
+    return f"[{factor * lower:{form}}, {factor * upper:{form}}]"
 
 
 def _rows(connection: psycopg.Connection, query: str, parameters: list | None = None) -> list[Any]:

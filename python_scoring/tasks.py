@@ -1,15 +1,15 @@
-"""The registry as the job sees it: dim_prediction_tasks and dim_experiments, built by dbt."""
+"""The registry as the job sees it: tasks, experiments and their arms, in tables built by dbt."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
-from decimal import Decimal
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import psycopg
 from psycopg.rows import class_row
 
 from python_scoring.errors import LeadlightError
+from python_scoring.experiments import Arm
 from python_scoring.settings import Settings
 
 
@@ -38,22 +38,36 @@ class Task:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment that the job assigns entities to; `offer_amount` in the events' money."""
+    """An experiment; the job assigns entities to it if it has a task.
+
+    Without a task, `eligible` and `salt` may be missing too. `arms` stand as `assign_arm` takes
+    them.
+    """
 
     experiment: str
-    task: str
-    eligible: str
-    holdout_share: float
-    salt: str
+    task: str | None
+    eligible: str | None
+    salt: str | None
     control_arm: str
-    treatment_arm: str
-    offer_amount: Decimal
+    horizon_days: float
+    starts_at: datetime | None
+    ends_at: datetime | None
     assign_within_hours: float
+    arms: tuple[Arm, ...] = ()
 
     @property
     def assign_within(self) -> timedelta:
         """Age up to which a score may still trigger an offer."""
         return timedelta(hours=self.assign_within_hours)
+
+    def is_open(self, now: datetime) -> bool:
+        """Return whether entities are assigned: it has started, and not ended yet."""
+        has_started = self.starts_at is None or self.starts_at <= now
+        return has_started and not self.has_ended(now)
+
+    def has_ended(self, now: datetime) -> bool:
+        """Return whether no entity is assigned any more."""
+        return self.ends_at is not None and self.ends_at <= now
 
 
 def read_tasks(
@@ -80,12 +94,23 @@ def read_tasks(
 
 
 def read_experiments(
-    connection: psycopg.Connection, settings: Settings, task: str
+    connection: psycopg.Connection, settings: Settings, task: str | None = None
 ) -> list[Experiment]:
-    """Return the experiments that a task's predictions drive."""
-    columns = ", ".join(Experiment.__dataclass_fields__)
+    """Return all experiments, or those that a task's predictions drive."""
+    columns = ", ".join(name for name in Experiment.__dataclass_fields__ if name != "arms")
     query = f"select {columns} from {settings.relation('shared', 'dim_experiments')}"
-    return _read(connection, Experiment, f"{query} where task = %s order by experiment", task)
+    experiments = [
+        experiment
+        for experiment in _read(connection, Experiment, f"{query} order by experiment")
+        if task is None or experiment.task == task
+    ]
+    columns = ", ".join(Arm.__dataclass_fields__)
+    query = f"select {columns} from {settings.relation('shared', 'dim_experiment_arms')}"
+    in_order = "where experiment = %s order by share_from, share_through"
+    return [
+        replace(found, arms=tuple(_read(connection, Arm, f"{query} {in_order}", found.experiment)))
+        for found in experiments
+    ]
 
 
 def _read(connection: psycopg.Connection, row_type: type, query: str, *parameters: str) -> list:
@@ -97,5 +122,6 @@ def _read(connection: psycopg.Connection, row_type: type, query: str, *parameter
             return cursor.execute(query, parameters).fetchall()
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
         raise LeadlightError(
-            "the registry has not been built in this database: run `leadlight run --select pre`"
+            "the registry has not been built in this database: run `leadlight init`, then "
+            "`leadlight run --select pre`"
         ) from error

@@ -74,8 +74,9 @@ def create_contract(connection: psycopg.Connection) -> None:
 
 
 def contract_exists(connection: psycopg.Connection) -> bool:
-    """Return whether `leadlight init` has been run on this database."""
-    row = connection.execute("select to_regclass('scoring.runs') is not null").fetchone()
+    """Return whether this version's `leadlight init` has been run on this database."""
+    # The table that came last.
+    row = connection.execute("select to_regclass('scoring.experiments') is not null").fetchone()
     return bool(row[0])
 
 

@@ -11,6 +11,7 @@
             * ln(sqrt(n_rho_squared + 1) / 0.05)
         )
         from sequence_input
-        where n_rho_squared > 0
+        -- Where nothing has varied yet, nobody knows how much it will.
+        where n_rho_squared > 0 and variance > 0
     )
 {%- endmacro %}

@@ -134,6 +134,8 @@ def _check_arguments(
 ) -> None:
     """Raise LeadlightError for the first argument that cannot be simulated."""
     shortest_horizon = timedelta(microseconds=3 * ORDER_MARGIN)
+    shares = ", ".join(f"{arm.share:g}" for arm in experiment.arms)
+    offers = [arm.offer_amount for arm in experiment.arms if arm.offer_amount != 0]
     for is_fine, message in (
         (n_leads >= 1, f"the number of leads must be at least 1, not {n_leads}"),
         (n_days >= 1, f"the number of days must be at least 1, not {n_days}"),
@@ -146,12 +148,13 @@ def _check_arguments(
         ),
         (0 <= threshold <= 1, f"the threshold must lie in [0, 1], not at {threshold}"),
         (
-            0 <= experiment.holdout_share <= 1,
-            f"the holdout share must lie in [0, 1], not at {experiment.holdout_share}",
+            all(0 <= arm.share <= 1 for arm in experiment.arms),
+            f"the shares of the arms must lie in [0, 1], not at {shares}",
         ),
+        (len(offers) > 0, "no arm of the experiment is offered anything"),
         (
-            5 <= experiment.offer_amount <= 50,
-            f"the offer amount must lie between 5 and 50, not at {experiment.offer_amount}",
+            all(5 <= offer <= 50 for offer in offers),
+            f"what an arm offers must be worth 5 to 50, not {', '.join(map(str, offers))}",
         ),
         (len(postcodes) > 0, "there are no postcodes for players to live in"),
     ):

@@ -2,7 +2,7 @@
 
 An incumbent model has scored them, too high, and whoever it scored below its threshold took part in
 a coupon experiment. What really moves a lead is its intent, and the probability of an order with
-and without the coupon.
+and without the coupon, which nearly all of the paying arms were sent.
 """
 
 from __future__ import annotations
@@ -40,8 +40,11 @@ INCUMBENT = "incumbent"
 # The newest leads are left unscored, so that the scheduled job finds work.
 INCUMBENT_STOPS_BEFORE_UNTIL = 2 * DAY
 # Room around an order: the visit that ends in it begins after the scoring, and the order lies both
-# within the horizon of the prediction and within that of the assignment some minutes later.
+# within the horizon of the prediction and within that of the assignment some minutes later. A
+# coupon is on its way for less than that.
 ORDER_MARGIN = 20 * MINUTE
+# Some mail bounces.
+SHARE_DELIVERED = 0.97
 
 CHANNELS = pd.DataFrame(
     [
@@ -81,8 +84,9 @@ class LeadBusiness:
 
     `predictions` and `assignments` have the columns of their tables in `scoring`; `truth` has one
     row per lead. `did_order` says whether the lead orders within the horizon of its scoring, even
-    where that still lies ahead, and was drawn from `probability_with_coupon` in the treatment arm
-    and from `probability_without_coupon` otherwise.
+    where that still lies ahead, and was drawn from `probability_with_coupon` where `got_coupon`,
+    and from `probability_without_coupon` otherwise. The former is with the coupon of the lead's own
+    arm, or, where that has none, with the one of the first arm that has.
     """
 
     events: pd.DataFrame
@@ -112,9 +116,12 @@ def simulate_leads(
     # One stream of random numbers for each part, so that another threshold or coupon leaves the
     # leads and their visits as they were.
     lead_rng, score_rng, order_rng, visit_rng, other_rng = rng.spawn(5)
+    # Whoever comes anew spawns from the last stream: a sixth one would be another business's.
+    coupon_rng, unsubscribe_rng = other_rng.spawn(2)
 
     leads = _draw_leads(lead_rng, n_leads, n_days, seed, until, microseconds(scoring_delay))
     leads = _score_and_assign(score_rng, leads, until, threshold, experiment)
+    leads = _send_coupons(coupon_rng, leads, experiment)
     leads, orders = _draw_orders(order_rng, leads, horizon_us)
     visits = _draw_visits(visit_rng, leads, orders)
     events = pd.concat(
@@ -122,8 +129,9 @@ def simulate_leads(
             _lead_created_events(leads),
             _draw_view_events(visit_rng, leads, visits, until),
             _order_events(leads, orders),
-            _draw_coupon_events(other_rng, leads, orders, experiment),
+            _draw_coupon_events(other_rng, coupon_rng, leads, orders, experiment),
             _draw_newsletter_events(other_rng, leads),
+            _draw_unsubscribed_events(unsubscribe_rng, leads),
         ],
         ignore_index=True,
     )
@@ -190,7 +198,7 @@ def _score_and_assign(
     threshold: float,
     experiment: ExperimentPlan,
 ) -> pd.DataFrame:
-    """Add the incumbent's score, the arm (None outside the experiment) and the coupon's effect."""
+    """Add the incumbent's score, and the arm: None outside the experiment."""
     # The incumbent ranks usefully but is overconfident about everybody: a flat slope, set too high.
     noisy_logit = leads["logit_without_coupon"] + rng.normal(0.0, 1.1, len(leads))
     score = sigmoid(0.55 * noisy_logit.to_numpy() + 0.45)
@@ -198,21 +206,32 @@ def _score_and_assign(
     is_eligible = is_scored & (score < threshold)
 
     arm = np.full(len(leads), None, dtype=object)
-    arm[is_eligible] = assign_arm(
-        experiment.salt,
-        leads["user_id"][is_eligible].tolist(),
-        experiment.holdout_share,
-        experiment.control_arm,
-        experiment.treatment_arm,
-    )
-    # Small companies care more for a coupon, and a larger coupon helps ever less.
-    price_sensitivity = np.where(leads["company_size"] < 20, 0.85, 0.57)
-    coupon_effect = price_sensitivity * (experiment.offer_amount / 15) ** 0.25
+    names = np.array([arm.arm for arm in experiment.arms], dtype=object)
+    entity_ids = leads["user_id"][is_eligible].tolist()
+    arm[is_eligible] = names[assign_arm(experiment.salt, entity_ids, experiment.arms)]
+    offers = {arm.arm: float(arm.offer_amount) for arm in experiment.arms}
     return leads.assign(
         score=score,
         is_scored=is_scored,
         arm=pd.array(arm, dtype="str"),
-        has_coupon=arm == experiment.treatment_arm,
+        offer_amount=[offers.get(name, 0.0) for name in arm],
+    )
+
+
+def _send_coupons(
+    rng: np.random.Generator, leads: pd.DataFrame, experiment: ExperimentPlan
+) -> pd.DataFrame:
+    """Add whether and when a coupon reached the lead, and the probability of an order with it."""
+    is_delivered = rng.random(len(leads)) < SHARE_DELIVERED
+    on_its_way = rng.integers(SECOND, ORDER_MARGIN, len(leads))
+    first_offer = next(float(arm.offer_amount) for arm in experiment.arms if arm.offer_amount > 0)
+    offer = leads["offer_amount"].to_numpy()
+    # Small companies care more for a coupon, and a larger coupon helps ever less.
+    price_sensitivity = np.where(leads["company_size"] < 20, 0.85, 0.57)
+    coupon_effect = price_sensitivity * (np.where(offer > 0, offer, first_offer) / 15) ** 0.25
+    return leads.assign(
+        got_coupon=(offer > 0) & is_delivered,
+        offered_at=leads["predicted_at"] + on_its_way,
         probability_with_coupon=sigmoid(leads["logit_without_coupon"].to_numpy() + coupon_effect),
     )
 
@@ -231,7 +250,7 @@ def _draw_orders(
         leads[column].to_numpy() for column in ("landed_at", "as_of_at", "predicted_at")
     )
     probability = np.where(
-        leads["has_coupon"],
+        leads["got_coupon"],
         leads["probability_with_coupon"],
         leads["probability_without_coupon"],
     )
@@ -346,35 +365,50 @@ def _order_events(leads: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
 
 def _draw_coupon_events(
     rng: np.random.Generator,
+    coupon_rng: np.random.Generator,
     leads: pd.DataFrame,
     orders: pd.DataFrame,
     experiment: ExperimentPlan,
 ) -> pd.DataFrame:
-    """Return an offer for each lead of the treatment arm and a redemption for most that order."""
-    has_coupon = leads["has_coupon"].to_numpy()
-    offered = np.flatnonzero(has_coupon)
+    """Return the coupons that arrived, those that were opened, and a redemption of most orders.
+
+    Whoever redeems a coupon has opened it before.
+    """
+    got_coupon, offered_at = leads["got_coupon"].to_numpy(), leads["offered_at"].to_numpy()
+    offered = np.flatnonzero(got_coupon)
     is_redeemed = (
         orders["is_first"].to_numpy()
-        & has_coupon[orders["lead"]]
+        & got_coupon[orders["lead"]]
         & (rng.random(len(orders)) < 0.85)
     )
     redeemed = orders[is_redeemed]
+
+    time_to_redeem = np.full(len(leads), np.iinfo(np.int64).max)
+    time_to_redeem[redeemed["lead"]] = redeemed["occurred_at"] - offered_at[redeemed["lead"]]
+    has_opened = coupon_rng.random(len(leads)) < 0.8
+    has_opened[redeemed["lead"]] = True
+    time_to_open = MINUTE + whole(coupon_rng.exponential(8 * HOUR, len(leads)))
+    seen_at = offered_at + np.minimum(time_to_open, time_to_redeem // 2)
+    seen = np.flatnonzero(got_coupon & has_opened)
+
     properties = json.dumps({"experiment": experiment.experiment})
+    offer_amount = leads["offer_amount"].to_numpy()
     return pd.concat(
         [
             events_frame(
                 leads["user_id"].take(offered),
                 "coupon_offered",
-                leads["predicted_at"].to_numpy()[offered],
+                offered_at[offered],
                 properties,
-                experiment.offer_amount,
+                offer_amount[offered],
             ),
+            events_frame(leads["user_id"].take(seen), "coupon_seen", seen_at[seen], properties),
             events_frame(
                 leads["user_id"].take(redeemed["lead"]),
                 "coupon_redeemed",
                 redeemed["occurred_at"].to_numpy(),
                 properties,
-                experiment.offer_amount,
+                offer_amount[redeemed["lead"]],
             ),
         ]
     )
@@ -388,6 +422,15 @@ def _draw_newsletter_events(rng: np.random.Generator, leads: pd.DataFrame) -> pd
     properties = np.array([json.dumps({"issue": number}) for number in range(9)], dtype=object)
     return events_frame(
         leads["user_id"].take(lead), "newsletter_opened", occurred_at, properties[issue]
+    )
+
+
+def _draw_unsubscribed_events(rng: np.random.Generator, leads: pd.DataFrame) -> pd.DataFrame:
+    """Return who leaves the newsletter; a coupon neither drives anybody away nor keeps them."""
+    leavers = np.flatnonzero(leads["newsletter"] & (rng.random(len(leads)) < 0.12))
+    occurred_at = leads["landed_at"].to_numpy()[leavers] + rng.integers(DAY, 30 * DAY, len(leavers))
+    return events_frame(
+        leads["user_id"].take(leavers), "newsletter_unsubscribed", occurred_at, json.dumps({})
     )
 
 
@@ -431,7 +474,7 @@ def _assignments_frame(leads: pd.DataFrame, experiment: ExperimentPlan) -> pd.Da
             "entity_id": assigned["user_id"].array,
             "assigned_at": assigned_at,
             "arm": assigned["arm"].array,
-            "offer_amount": np.where(assigned["has_coupon"], experiment.offer_amount, 0.0),
+            "offer_amount": assigned["offer_amount"].to_numpy(),
             "prediction_id": _prediction_ids(assigned, experiment),
             "loaded_at": assigned_at,
         }
@@ -459,6 +502,7 @@ def _truth_frame(leads: pd.DataFrame) -> pd.DataFrame:
             "probability_without_coupon": leads["probability_without_coupon"],
             "probability_with_coupon": leads["probability_with_coupon"],
             "arm": leads["arm"],
+            "got_coupon": leads["got_coupon"],
             "did_order": leads["did_order"],
         }
     )

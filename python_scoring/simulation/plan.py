@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import yaml
 
 from python_scoring.errors import LeadlightError
+from python_scoring.experiments import Arm
 
 EXPERIMENT = "lead_coupon"
 POSTCODES = Path("seeds") / "postcode_socioeconomic_index.csv"
@@ -20,17 +22,14 @@ POSTCODES = Path("seeds") / "postcode_socioeconomic_index.csv"
 class ExperimentPlan:
     """The coupon experiment that runs on the incumbent's scores.
 
-    `holdout_share` is the share of the eligible that gets no coupon, `offer_amount` the value of a
-    coupon in money, from 5 to 50.
+    `arms` stand as `assign_arm` takes them; what a paying arm offers is a coupon worth from 5 to
+    50, in money.
     """
 
     task: str
     experiment: str
     salt: str
-    holdout_share: float
-    offer_amount: float
-    control_arm: str
-    treatment_arm: str
+    arms: tuple[Arm, ...]
 
 
 def plan_from_project(project_dir: Path) -> dict[str, Any]:
@@ -45,6 +44,12 @@ def plan_from_project(project_dir: Path) -> dict[str, Any]:
     try:
         experiment = variables["experiments"][EXPERIMENT]
         task = variables["prediction_tasks"][experiment["task"]]
+        plan = ExperimentPlan(
+            task=experiment["task"],
+            experiment=EXPERIMENT,
+            salt=experiment["salt"],
+            arms=plan_arms(experiment["control_arm"], experiment["arms"]),
+        )
     except (KeyError, TypeError) as error:
         raise LeadlightError(
             f"cannot simulate: dbt_project.yml needs the experiment {EXPERIMENT} and its task "
@@ -54,17 +59,23 @@ def plan_from_project(project_dir: Path) -> dict[str, Any]:
         "scoring_delay": timedelta(hours=variables["lead_scoring_delay_hours"]),
         "horizon": timedelta(days=task["horizon_days"]),
         "threshold": task["default_threshold"],
-        "experiment": ExperimentPlan(
-            task=experiment["task"],
-            experiment=EXPERIMENT,
-            salt=experiment["salt"],
-            holdout_share=experiment["holdout_share"],
-            offer_amount=experiment["offer_amount"],
-            control_arm=experiment["control_arm"],
-            treatment_arm=experiment["treatment_arm"],
-        ),
+        "experiment": plan,
         "postcodes": read_postcodes(project_dir / POSTCODES),
     }
+
+
+def plan_arms(control_arm: str, arms: dict[str, dict[str, Any]]) -> tuple[Arm, ...]:
+    """Return arms of the registry as dim_experiment_arms has them: the control arm first."""
+    in_order = sorted(arms, key=lambda arm: arm != control_arm)
+    total = sum(fields["share"] for fields in arms.values())
+    share_from = 0.0
+    planned = []
+    for arm in in_order:
+        share = arms[arm]["share"] / total
+        offer_amount = Decimal(str(arms[arm].get("offer_amount", 0)))
+        planned.append(Arm(arm, offer_amount, share, share_from))
+        share_from += share
+    return tuple(planned)
 
 
 def read_postcodes(path: Path) -> pd.DataFrame:

@@ -27,6 +27,7 @@ create table if not exists simulation.leads (
     probability_without_coupon double precision not null,
     probability_with_coupon double precision not null,
     arm text,
+    got_coupon boolean not null,
     did_order boolean not null
 );
 

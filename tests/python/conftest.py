@@ -111,8 +111,9 @@ def clean_database(database: Settings) -> Settings:
     with warehouse.connect(database) as connection:
         connection.execute(
             "truncate tracking.events, tracking.loads, tracking.load_rejects, "
-            "scoring.predictions, scoring.assignments, scoring.models, scoring.training_trials, "
-            "scoring.feature_importances, scoring.partial_dependence, scoring.curves, "
+            "scoring.predictions, scoring.assignments, scoring.experiments, scoring.models, "
+            "scoring.training_trials, scoring.feature_importances, "
+            "scoring.partial_dependence, scoring.curves, "
             "scoring.segments, scoring.cluster_profiles, scoring.runs"
         )
     return database

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -152,3 +153,16 @@ def select(settings: Settings, expressions: Sequence[str], **columns: Sequence[A
     )
     query = f"select {', '.join(expressions)} from unnest({arrays}) as input ({', '.join(columns)})"
     return fetch(settings, query, columns)
+
+
+# How wide the histogram's bins are, and up to which score; above a half, mirrored.
+WIDTHS = ((0.002, 2e-5), (0.01, 1e-4), (0.02, 2.5e-4), (0.1, 5e-4), (0.5, 2.5e-3))
+
+
+def histogram_edges() -> np.ndarray:
+    """Return the lower edges of the histogram's bins, as the decimals that they are."""
+    lower, start = [], 0.0
+    for stop, width in WIDTHS:
+        lower += [round(start + k * width, 5) for k in range(round((stop - start) / width))]
+        start = stop
+    return np.array([*lower, 0.5, *(round(1 - edge, 5) for edge in reversed(lower[1:]))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ COMMANDS = {
     ("models", "list"): "every version that was trained",
     ("models", "promote"): "Make a version champion",
     ("models", "retire"): "it is scored no more",
+    ("experiment",): "how experiments stand",
+    ("experiment", "list"): "how many were assigned",
+    ("experiment", "plan"): "how many entities and days",
     ("status",): "the last runs",
     ("demo",): "Safe to repeat",
 }
@@ -140,6 +144,8 @@ NEED_A_DATABASE = {
     "models list": (),
     "models promote": (TASK, "v1"),
     "models retire": (TASK, "v1"),
+    "experiment list": (),
+    "experiment plan": ("lead_coupon", "--effect", "2"),
     "status": (),
     "reader": (),
     "simulate": ("--leads", "1", "--days", "1"),
@@ -303,6 +309,10 @@ def experiment(**changes: Any) -> Callable[[dict], None]:
     return lambda variables: change(variables["experiments"]["lead_coupon"], changes)
 
 
+def arm(name: str, **changes: Any) -> Callable[[dict], None]:
+    return lambda variables: change(variables["experiments"]["lead_coupon"]["arms"][name], changes)
+
+
 def change(entry: dict[str, Any], changes: dict[str, Any]) -> None:
     entry |= changes
     for name in [name for name, value in changes.items() if value is None]:
@@ -330,9 +340,37 @@ def rename_task(variables: dict) -> None:
         (task(slices=["country", "country"]), ("prediction_tasks.lead_conversion.slices",)),
         (task(colour="red"), ("prediction_tasks.lead_conversion", "colour")),
         (experiment(control_arm=None), ("experiments.lead_coupon.control_arm",)),
-        (experiment(treatment_arm="control"), ("experiments.lead_coupon.treatment_arm",)),
+        (experiment(control_arm="nobody"), ("experiments.lead_coupon.control_arm", "nobody")),
+        (experiment(arms=None), ("experiments.lead_coupon.arms", "two arms")),
+        (experiment(arms={"control": {"share": 1}}), ("experiments.lead_coupon.arms", "two arms")),
+        (arm("coupon", colour="red"), ("experiments.lead_coupon.arms.coupon", "colour", "share")),
+        (arm("coupon", share=80), ("experiments.lead_coupon.arms.coupon.share", "80")),
+        (arm("coupon", share=0.7), ("experiments.lead_coupon.arms", "0.9", "make together")),
+        (arm("coupon", offer_amount=-5), ("experiments.lead_coupon.arms.coupon.offer_amount",)),
+        (arm("control", offer_amount=5), ("experiments.lead_coupon.arms.control", "control arm")),
+        (
+            experiment(guardrails={"newsletter_unsubscribed": "up"}),
+            ("experiments.lead_coupon.guardrails.newsletter_unsubscribed", "up", "rise, fall"),
+        ),
+        (experiment(guardrails=["refund"]), ("experiments.lead_coupon.guardrails", "a map")),
+        (experiment(starts_at="soon"), ("experiments.lead_coupon.starts_at", "soon")),
+        (experiment(ends_at="2026-13-01"), ("experiments.lead_coupon.ends_at", "2026-13-01")),
+        (
+            experiment(starts_at="2026-03-01", ends_at="2026-02-28T23:00:00Z"),
+            ("experiments.lead_coupon.ends_at", "2026-02-28T23:00:00Z", "after its start"),
+        ),
+        (
+            experiment(starts_at=date(2026, 3, 1), ends_at=date(2026, 3, 1)),
+            ("experiments.lead_coupon.ends_at", "after its start, 2026-03-01"),
+        ),
+        (
+            experiment(task=None, eligible=None),
+            ("experiments.lead_coupon.covariates", "n_page_views", "without a task"),
+        ),
+        (experiment(covariates=["score"]), ("experiments.lead_coupon.covariates", "score aside")),
+        (experiment(minimum_effect=-1), ("experiments.lead_coupon.minimum_effect", "-1")),
+        (experiment(redeemed_event=""), ("experiments.lead_coupon.redeemed_event",)),
         (experiment(task="lead_conversation"), ("experiments.lead_coupon.task", "conversation")),
-        (experiment(holdout_share=20), ("experiments.lead_coupon.holdout_share", "20")),
         (experiment(salt=None), ("experiments.lead_coupon.salt",)),
         (experiment(eligible="everybody"), ("experiments.lead_coupon.eligible", "everybody")),
         (experiment(sale="yes"), ("experiments.lead_coupon", "sale")),

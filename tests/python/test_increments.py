@@ -22,7 +22,7 @@ import psycopg
 import pytest
 import yaml
 from conftest import PROJECT_DIR
-from helpers import DBT_SCHEMAS, fetch, fetch_value, relations
+from helpers import DBT_SCHEMAS, EXPERIMENTS, fetch, fetch_value, relations
 
 from python_scoring import warehouse
 from python_scoring.dbt_runner import run_dbt
@@ -57,6 +57,7 @@ AWKWARD = (
     "unregistered",
 )
 N_SCHEDULES = 30
+COUPON = EXPERIMENTS["lead_coupon"]
 FAMILIES = ("plain", "schedule", *AWKWARD)
 
 
@@ -339,7 +340,8 @@ def add_predictions(
         spends["run_kind"] = rng.choice(("live", "live", "backtest"))
         world.prediction(batch, loaded_at, lead, as_of_at, **spends)
         visit = {"task": "session_buys", "score": rng.random(), "model_version": "plain"}
-        world.prediction(batch, loaded_at, f"{lead}-s1", as_of_at, **visit)
+        visit_id = world.prediction(batch, loaded_at, f"{lead}-s1", as_of_at, **visit)
+        add_visits(world, lead, batch, as_of_at, visit_id)
         mystery = {"task": "mystery", "segment": rng.randint(0, 3)} | no_score
         mystery["attributes"] = {"coordinates": [rng.random(), rng.random()]}
         world.prediction(batch, loaded_at, lead, as_of_at, **mystery)
@@ -360,6 +362,48 @@ def add_predictions(
                 offer_amount=20 if is_treated else 0,
                 prediction_id=rng.choice((prediction_id, prediction_id, None)),
                 overtaken=was_open(rng, later, loaded_at),
+            )
+            if experiment == "plain_coupon":
+                add_coupon_events(world, lead, as_of_at, is_treated)
+
+
+def add_visits(world: World, lead: str, batch: int, as_of_at: datetime, prediction_id: str) -> None:
+    """Assign some visits of a lead, who may have visits in several arms."""
+    rng = random.Random(f"visits of {lead}")
+    for number in (1, 2):
+        arm = rng.choice(("control", "small", "large"))
+        offer = {"control": 0, "small": 5, "large": 10}[arm]
+        world.assignment(
+            batch,
+            arrival(rng, batch, as_of_at),
+            f"{lead}-s{number}",
+            as_of_at - rng.randint(0, 48) * HOUR,
+            experiment="plain_visit",
+            arm=arm,
+            offer_amount=offer,
+            prediction_id=prediction_id if number == 1 else None,
+        )
+
+
+def add_coupon_events(world: World, lead: str, as_of_at: datetime, is_treated: bool) -> None:
+    """Tell what became of an offer, late and twice; some had one before, or though in control."""
+    rng = random.Random(f"coupons of {lead}")
+    offered_at = as_of_at + rng.choice((-3 * DAY, 2 * HOUR, 2 * HOUR, 2 * HOUR, 20 * DAY))
+    story = [("coupon_offered", offered_at, 20), ("coupon_seen", offered_at + HOUR, None)]
+    story += [("coupon_redeemed", offered_at + DAY, rng.choice((20, 12.5)))]
+    story = story[: rng.randint(1, 3)] if is_treated or rng.random() < 0.1 else []
+    if rng.random() < 0.2:
+        story.append(("newsletter_unsubscribed", as_of_at + rng.uniform(-2, 16) * DAY, None))
+    for number, (event_type, occurred_at, amount) in enumerate(story):
+        for batch in {some_batch(rng, occurred_at), some_batch(rng, occurred_at)} - {None}:
+            world.event(
+                batch,
+                arrival(rng, batch, occurred_at),
+                f"{lead}-coupon-{number}",
+                event_type,
+                lead,
+                occurred_at,
+                amount=amount,
             )
 
 
@@ -468,11 +512,16 @@ def registry(as_of: datetime) -> str:
     del tasks["spends"]["default_threshold"]
     tasks["session_buys"] = task | {"entity": "session"}
     tasks["asked_often"] = task
-    coupon = project["vars"]["experiments"]["lead_coupon"]
     names = [
         f"{family}_coupon" for family in FAMILIES if family not in ("schedule", "unregistered")
     ]
-    experiments = {name: coupon for name in (*names, "plain_mail")}
+    experiments = dict.fromkeys(names, COUPON)
+    # Nobody tells of redemptions here, and a guardrail may not fall.
+    mail = {key: value for key, value in COUPON.items() if not key.endswith("ed_event")}
+    experiments["plain_mail"] = mail | {"guardrails": {"pricing_viewed": "fall"}}
+    arms = {"control": {"share": 0.4}, "small": {"share": 0.3}, "large": {"share": 0.3}}
+    experiments["plain_visit"] = COUPON | {"task": "session_buys", "entity": "session"}
+    experiments["plain_visit"] |= {"eligible": "all", "arms": arms, "covariates": []}
     return yaml.safe_dump(
         {"as_of": str(as_of), "prediction_tasks": tasks, "experiments": experiments}
     )
@@ -485,6 +534,12 @@ def deliver(settings: Settings, world: World, batch: int) -> None:
     """Insert a batch; a batch's numbers begin at 5,000 and leave room for what was overtaken."""
     numbers = {False: count(10_000 * batch + 5_000), True: count(10_000 * (batch - 1))}
     with warehouse.connect(settings) as connection, connection.transaction():
+        if batch == 0:
+            # The job keeps what an experiment was when it began.
+            connection.execute(
+                "insert into scoring.experiments values ('plain_coupon', %s, %s, %s, %s)",
+                [COUPON["salt"], json.dumps(COUPON["arms"]), START, START],
+            )
         for table, rows in (
             ("tracking.events", world.events),
             ("scoring.predictions", world.predictions),

@@ -48,6 +48,7 @@ SUPERVISED = [task for task, entry in TASKS.items() if entry["kind"] != "cluster
 WRITTEN = (
     "scoring.predictions",
     "scoring.assignments",
+    "scoring.experiments",
     "scoring.models",
     "scoring.training_trials",
     "scoring.feature_importances",
@@ -212,18 +213,22 @@ def test_second_run_scores_nothing_and_changes_no_row(simulated: Settings) -> No
 
 
 def test_uplift_interval_covers_the_true_effect(simulated: Settings) -> None:
+    # Whom no coupon reached was not moved by one.
     true_effect = fetch_value(
         simulated,
-        "select avg(truth.probability_with_coupon - truth.probability_without_coupon) "
+        "select avg(probability_with_coupon - probability_without_coupon) "
+        "* avg(cast(got_coupon as integer)) filter (where truth.arm <> %s) "
         "from scoring.assignments "
         "join simulation.leads as truth on truth.user_id = assignments.entity_id "
         "where assigned_at + interval '14 days' <= now()",
+        [EXPERIMENT["control_arm"]],
     )
     ((n_mature, n_pending, lower, upper),) = fetch(
         simulated,
         "select n_mature + control_n_mature, n_pending + control_n_pending, "
-        "conversion_difference_lower, conversion_difference_upper "
-        "from leadlight_metrics.fct_coupon_uplift",
+        "difference_lower, difference_upper "
+        "from leadlight_metrics.fct_coupon_uplift "
+        "where metric = 'conversion' and slice_name = 'all'",
     )
     assert n_mature == fetch_value(simulated, "select count(*) from scoring.assignments")
     assert n_pending == 0
@@ -297,10 +302,14 @@ def test_registered_metrics_are_those_of_the_backtest(simulated: Settings, task:
 
 
 def arm_of(entity_id: str) -> str:
-    """The rule as it is published: a salted hash, read as a share."""
+    """The rule as it is published: a salted hash, read as a share of what the arms share out."""
     digest = hashlib.md5(f"{EXPERIMENT['salt']}:{entity_id}".encode()).hexdigest()
-    is_control = int(digest[:8], 16) < EXPERIMENT["holdout_share"] * 2**32
-    return EXPERIMENT["control_arm"] if is_control else EXPERIMENT["treatment_arm"]
+    share = int(digest[:8], 16) / 2**32
+    for arm in sorted(EXPERIMENT["arms"], key=lambda arm: arm != EXPERIMENT["control_arm"]):
+        share -= EXPERIMENT["arms"][arm]["share"]
+        if share < 0:
+            break
+    return arm
 
 
 def assert_assignments_are_right(settings: Settings) -> None:
@@ -309,10 +318,11 @@ def assert_assignments_are_right(settings: Settings) -> None:
     )
     assert len({entity_id for entity_id, _, _ in rows}) == len(rows)
     assert [arm for _, arm, _ in rows] == [arm_of(row[0]) for row in rows]
-    offers = {EXPERIMENT["control_arm"]: 0, EXPERIMENT["treatment_arm"]: EXPERIMENT["offer_amount"]}
+    offers = {arm: fields.get("offer_amount", 0) for arm, fields in EXPERIMENT["arms"].items()}
     assert all(amount == offers[arm] for _, arm, amount in rows)
-    n_control = sum(arm == EXPERIMENT["control_arm"] for _, arm, _ in rows)
-    assert binomtest(n_control, len(rows), EXPERIMENT["holdout_share"]).pvalue > 0.001
+    n_of_arm = Counter(arm for _, arm, _ in rows)
+    for arm, fields in EXPERIMENT["arms"].items():
+        assert binomtest(n_of_arm[arm], len(rows), fields["share"]).pvalue > 0.001
     ledger = fetch(
         settings,
         "select entity_id, arm, offer_amount from leadlight_activation.fct_coupon_offers "
@@ -323,6 +333,23 @@ def assert_assignments_are_right(settings: Settings) -> None:
 
 def test_arms_are_the_salted_hash_and_the_ledger_is_who_was_promised(simulated: Settings) -> None:
     assert_assignments_are_right(simulated)
+
+
+def test_the_experiment_is_planned_by_its_control_arm(simulated: Settings) -> None:
+    ((n_control, n_converted),) = fetch(
+        simulated,
+        "select count(*), count(*) filter (where exists ("
+        "select 1 from leadlight_intermediate.int_events as events "
+        "where events.user_id = entity_id and event_type = 'order_completed' "
+        "and occurred_at > assigned_at and occurred_at <= assigned_at + interval '14 days')) "
+        "from scoring.assignments where arm = %s",
+        [EXPERIMENT["control_arm"]],
+    )
+    said = " ".join(done(simulated, "experiment", "plan", "lead_coupon", "--effect", "5").split())
+    assert f"{n_converted / n_control:.2%} convert ({n_control:,} entities of the control" in said
+    assert "with CUPED" in said
+    said = " ".join(done(simulated, "experiment", "list").split())
+    assert f"control 20.0% 0 {n_control:,}" in said
 
 
 @pytest.fixture(scope="module")

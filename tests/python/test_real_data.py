@@ -14,8 +14,10 @@ import pytest
 from conftest import real_data
 from helpers import TASKS, done
 from psycopg.rows import dict_row
+from scipy.stats import ttest_ind
 from sklearn.metrics import log_loss
 from sklearn.model_selection import ParameterGrid
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from python_scoring import warehouse
 from python_scoring.candidates import CANDIDATES
@@ -28,6 +30,9 @@ HILLSTROM = {
             "entity": "user",
             "eligible": "all",
             "control_arm": "No E-Mail",
+            "arms": {f"{who} E-Mail": {"share": 1 / 3} for who in ("No", "Mens", "Womens")},
+            # An e-mail should bring visits, at least.
+            "guardrails": {"page_viewed": "fall"},
             "outcome_event": "order_completed",
             "horizon_days": 14,
             "margin": 0.4,
@@ -97,6 +102,13 @@ def convert_hillstrom(source: Path, folder: Path) -> None:
             "amount": mails["spend"],
         }
     )[mails["conversion"] == 1]
+    visits = leads.assign(
+        event_id="visit-" + pd.Series(user_id),
+        event_type="page_viewed",
+        occurred_at=mailed_at + pd.Timedelta(days=3),
+        properties=None,
+    )[mails["visit"] == 1]
+    visits.to_json(folder / "visits.jsonl", orient="records", lines=True, date_format="iso")
     leads.to_json(folder / "leads.jsonl", orient="records", lines=True, date_format="iso")
     orders.to_csv(folder / "orders.csv.gz", index=False)
     assignments = pd.DataFrame(
@@ -240,24 +252,56 @@ def test_hillstrom_uplifts(play, tmp_path):
         HILLSTROM,
         events_leads="leads.jsonl",
         events_orders="orders.csv.gz",
+        events_visits="visits.jsonl",
         assignments="assignments.parquet",
     )
-    rows = connection.execute(
-        "select arm, n_assigned, control_n_assigned, n_converted, control_n_converted, "
-        "sum_revenue, control_sum_revenue, conversion_difference, revenue_difference "
-        "from leadlight_metrics.fct_coupon_uplift order by arm"
+    # Conversion, money and the sizes of three arms, to the last digit that was published.
+    published = {
+        "Mens E-Mail": (21_307, 267, "30311.69", 0.006805006519615695, 0.7698271558945368),
+        "Womens E-Mail": (21_387, 189, "23038.11", 0.003111057511085258, 0.4244122159365967),
+    }
+    z = {"Mens E-Mail": 7.385114410925771, "Womens E-Mail": 3.77956095835785}
+    visits = {"Mens E-Mail": 3_894, "Womens E-Mail": 3_238}
+    samples = pd.read_csv(real_data("hillstrom.csv.gz")).groupby("segment")
+    spends = {arm: rows["spend"] for arm, rows in samples}
+    found = {
+        (row["arm"], row["metric"]): row
+        for row in connection.cursor(row_factory=dict_row).execute(
+            "select * from leadlight_intermediate.int_experiment_comparisons "
+            "where window_name = 'all' and slice_name = 'all'"
+        )
+    }
+    assert {arm for arm, _ in found} == set(published)
+    for arm, (n, n_converted, revenue, uplift, spend_uplift) in published.items():
+        conversion, money = found[arm, "conversion"], found[arm, "revenue"]
+        assert (conversion["n_assigned"], conversion["control_n_assigned"]) == (n, 21_306)
+        assert (conversion["total"], conversion["control_total"]) == (n_converted, 122)
+        assert (str(money["total"]), str(money["control_total"])) == (revenue, "13908.33")
+        assert conversion["difference"] == pytest.approx(uplift, abs=1e-12, rel=0)
+        assert conversion["pooled_z"] == pytest.approx(z[arm], abs=1e-12, rel=0)
+        assert money["difference"] == pytest.approx(spend_uplift, abs=1e-12, rel=0)
+        low, high = confint_proportions_2indep(
+            n_converted, n, 122, 21_306, method="newcomb", compare="diff"
+        )
+        assert conversion["difference_lower"] == pytest.approx(low, rel=1e-9)
+        assert conversion["difference_upper"] == pytest.approx(high, rel=1e-9)
+        test = ttest_ind(spends[arm], spends["No E-Mail"], equal_var=False)
+        interval = test.confidence_interval(0.95)
+        assert money["difference_lower"] == pytest.approx(interval.low, rel=1e-9)
+        assert money["difference_upper"] == pytest.approx(interval.high, rel=1e-9)
+        assert money["p_value"] == pytest.approx(test.pvalue, rel=1e-8)
+    guarded = connection.execute(
+        "select arm, n_with_event, control_n_with_event "
+        "from leadlight_metrics.fct_experiment_guardrails"
     ).fetchall()
-    uplift = {row[0]: row[1:] for row in rows}
-    assert list(uplift) == ["Mens E-Mail", "Womens E-Mail"]
-    mens, womens = uplift["Mens E-Mail"], uplift["Womens E-Mail"]
-    assert mens[:4] == (21_307, 21_306, 267, 122)
-    assert womens[:4] == (21_387, 21_306, 189, 122)
-    assert [str(money) for money in (mens[4], mens[5])] == ["30311.69", "13908.33"]
-    assert str(womens[4]) == "23038.11"
-    assert mens[6] == pytest.approx(0.006805006519615695, abs=1e-12, rel=0)
-    assert womens[6] == pytest.approx(0.003111057511085258, abs=1e-12, rel=0)
-    assert mens[7] == pytest.approx(0.7698271558945368, abs=1e-12, rel=0)
-    assert womens[7] == pytest.approx(0.4244122159365967, abs=1e-12, rel=0)
+    assert {arm: (n, control) for arm, n, control in guarded} == {
+        arm: (n, 2_262) for arm, n in visits.items()
+    }
+    ((trusted,),) = connection.execute(
+        "select bool_and(is_trustworthy) from leadlight_metrics.fct_coupon_uplift "
+        "where slice_name = 'all'"
+    ).fetchall()
+    assert trusted
     n_leads = connection.execute(
         "select count(*) from leadlight_intermediate.int_leads"
     ).fetchone()[0]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ from python_scoring.simulation import (
     write_simulation,
 )
 from python_scoring.simulation import simulate as simulate_all
-from python_scoring.simulation.plan import read_postcodes
+from python_scoring.simulation.plan import plan_arms, read_postcodes
 
 UNTIL = datetime(2025, 6, 30, 6, 30, tzinfo=UTC)
 SCORING_DELAY = timedelta(hours=24)
@@ -44,11 +45,16 @@ PLAN = ExperimentPlan(
     task="conversion",
     experiment="coupon",
     salt="pepper",
-    holdout_share=0.25,
-    offer_amount=20.0,
-    control_arm="control",
-    treatment_arm="treatment",
+    arms=plan_arms(
+        "control",
+        {"treatment": {"share": 0.75, "offer_amount": 20}, "control": {"share": 0.25}},
+    ),
 )
+THREE_ARMS = {
+    "small": {"share": 0.25, "offer_amount": 5},
+    "control": {"share": 0.25},
+    "large": {"share": 0.5, "offer_amount": 50},
+}
 POSTCODES = read_postcodes(PROJECT_DIR / "seeds" / "postcode_socioeconomic_index.csv")
 KINDS = {
     "lead": "leads",
@@ -324,7 +330,7 @@ def test_truth_is_what_the_events_say(
 def test_probabilities_are_those_of_the_orders(simulation: Simulation) -> None:
     truth = simulation.truth["leads"]
     probability = truth["probability_without_coupon"].where(
-        truth["arm"] != PLAN.treatment_arm, truth["probability_with_coupon"]
+        ~truth["got_coupon"], truth["probability_with_coupon"]
     )
     standard_error = np.sqrt((probability * (1 - probability)).sum())
     assert abs(truth["did_order"].sum() - probability.sum()) < 3 * standard_error
@@ -363,45 +369,122 @@ def test_exactly_those_below_the_threshold_are_assigned(simulation: Simulation) 
     assert arms.to_dict() == dict(zip(assignments["entity_id"], assignments["arm"], strict=True))
 
 
-def test_arms_come_from_the_shared_rule_in_the_planned_share(simulation: Simulation) -> None:
-    assignments = simulation.assignments
-    expected = assign_arm(
-        PLAN.salt,
-        assignments["entity_id"].tolist(),
-        PLAN.holdout_share,
-        PLAN.control_arm,
-        PLAN.treatment_arm,
-    )
-    assert assignments["arm"].tolist() == expected.tolist()
-    is_control = assignments["arm"] == PLAN.control_arm
-    assert is_control.mean() == pytest.approx(PLAN.holdout_share, abs=0.02)
-    assert (assignments["offer_amount"] == np.where(is_control, 0, PLAN.offer_amount)).all()
+@pytest.fixture(scope="module")
+def three_arms() -> Simulation:
+    """A business with two coupons; the smaller one is named first."""
+    plan = replace(PLAN, arms=plan_arms("control", THREE_ARMS))
+    return simulate(20_000, seed=8, experiment=plan)
+
+
+def test_arms_stand_as_the_registry_has_them_the_control_first() -> None:
+    arms = {
+        "a": {"share": 0.333, "offer_amount": 7.5},
+        "b": {"share": 0.333},
+        "c": {"share": 0.333},
+    }
+    planned = plan_arms("b", arms)
+    assert [arm.arm for arm in planned] == ["b", "a", "c"]
+    assert [arm.offer_amount for arm in planned] == [0, Decimal("7.5"), 0]
+    assert [arm.share for arm in planned] == pytest.approx([1 / 3] * 3)
+    assert [arm.share_from for arm in planned] == pytest.approx([0, 1 / 3, 2 / 3])
+
+
+@pytest.mark.parametrize("business", ["simulation", "three_arms"])
+def test_arms_come_from_the_shared_rule_in_the_planned_share(
+    request: pytest.FixtureRequest, business: str
+) -> None:
+    assignments = request.getfixturevalue(business).assignments
+    planned = PLAN.arms if business == "simulation" else plan_arms("control", THREE_ARMS)
+    numbers = assign_arm(PLAN.salt, assignments["entity_id"].tolist(), planned)
+    arms = [planned[number] for number in numbers]
+    assert assignments["arm"].tolist() == [arm.arm for arm in arms]
+    assert assignments["offer_amount"].tolist() == [float(arm.offer_amount) for arm in arms]
+    for arm in planned:
+        assert (assignments["arm"] == arm.arm).mean() == pytest.approx(arm.share, abs=0.02)
 
 
 def test_treated_order_more_often_by_the_true_effect(simulation: Simulation) -> None:
     eligible = simulation.truth["leads"].dropna(subset="arm")
     effect = (eligible["probability_with_coupon"] - eligible["probability_without_coupon"]).mean()
     assert 0.06 < effect < 0.08
-    by_arm = eligible.groupby("arm")["did_order"].agg(["mean", "var", "count"])
-    difference = by_arm["mean"][PLAN.treatment_arm] - by_arm["mean"][PLAN.control_arm]
-    standard_error = np.sqrt((by_arm["var"] / by_arm["count"]).sum())
-    assert abs(difference - effect) < 3 * standard_error
+    by_arm = eligible.groupby("arm")[["did_order", "got_coupon"]].agg(["mean", "var", "count"])
+    orders, coupons = by_arm["did_order"], by_arm["got_coupon"]
+    difference = orders["mean"]["treatment"] - orders["mean"]["control"]
+    standard_error = np.sqrt((orders["var"] / orders["count"]).sum())
+    # Only whom a coupon reached can be moved by it.
+    assert abs(difference - effect * coupons["mean"]["treatment"]) < 3 * standard_error
     assert difference > 3 * standard_error
 
 
-@pytest.mark.parametrize("offer_amount", [5.0, 50.0])
-def test_coupons_are_worth_what_the_plan_offers(offer_amount: float) -> None:
-    simulation = simulate(1_500, seed=5, experiment=replace(PLAN, offer_amount=offer_amount))
+def test_a_larger_coupon_moves_more(three_arms: Simulation) -> None:
+    leads = three_arms.truth["leads"]
+    effect = leads["probability_with_coupon"] - leads["probability_without_coupon"]
+    by_arm = effect.groupby(leads["arm"]).mean()
+    assert by_arm["large"] > by_arm["small"] + 0.02
+    # Without a coupon of its own, a lead is asked what the first one would have done.
+    assert by_arm["control"] == pytest.approx(by_arm["small"], abs=0.005)
+    rates = leads.groupby("arm")["did_order"].mean()
+    assert rates["large"] > rates["small"] > rates["control"]
+
+
+def test_nearly_all_coupons_arrive_soon_after_the_assignment_and_most_are_seen(
+    three_arms: Simulation,
+) -> None:
+    assignments, truth = three_arms.assignments, three_arms.truth["leads"]
+    # What happened in the last days may still be on its way.
+    old = assignments[assignments["assigned_at"] < UNTIL - timedelta(days=10)]
+    paying = old[old["offer_amount"] > 0].set_index("entity_id")
+    events = three_arms.events[is_valid(three_arms.events)].drop_duplicates("event_id")
+    events = events[events["user_id"].isin(old["entity_id"])].set_index("user_id")
+    offered, seen, redeemed = (
+        events[events["event_type"] == f"coupon_{what}"] for what in ("offered", "seen", "redeemed")
+    )
+    for found in (offered, seen, redeemed):
+        assert found.index.is_unique
+    assert set(offered.index) <= set(paying.index)
+    assert len(offered) / len(paying) == pytest.approx(0.97, abs=0.01)
+    assert set(offered.index) == set(truth["user_id"][truth["got_coupon"]]) & set(paying.index)
+    assert (offered["amount"] == paying["offer_amount"].reindex(offered.index)).all()
+    wait = offered["occurred_at"] - paying["assigned_at"].reindex(offered.index)
+    assert wait.between(timedelta(seconds=1), timedelta(minutes=20)).all()
+
+    assert set(seen.index) <= set(offered.index)
+    assert 0.75 < len(seen) / len(offered) < 0.9
+    assert (seen["occurred_at"] >= offered["occurred_at"].reindex(seen.index)).all()
+    assert set(redeemed.index) <= set(seen.index)
+    assert (redeemed["occurred_at"] > seen["occurred_at"].reindex(redeemed.index)).all()
+
+
+def test_coupons_drive_nobody_from_the_newsletter(simulation: Simulation) -> None:
+    truth = simulation.truth["leads"]
+    events = simulation.events[is_valid(simulation.events)]
+    created = events[events["event_type"] == "lead_created"].drop_duplicates("user_id")
+    reads = created["user_id"][created["properties"].str.contains('"newsletter": true')]
+    left = events.loc[events["event_type"] == "newsletter_unsubscribed", "user_id"]
+    assert left.isin(reads).all()
+    has_left = truth["user_id"].isin(left)
+    assert 0.03 < has_left.mean() < 0.05
+    in_treatment, in_control = (has_left[truth["arm"] == arm] for arm in ("treatment", "control"))
+    standard_error = np.sqrt(
+        in_treatment.var() / len(in_treatment) + in_control.var() / len(in_control)
+    )
+    assert abs(in_treatment.mean() - in_control.mean()) < 3 * standard_error
+
+
+@pytest.mark.parametrize("offer_amount", [5, 50])
+def test_coupons_are_worth_what_the_plan_offers(offer_amount: int) -> None:
+    arms = {"control": {"share": 0.25}, "treatment": {"share": 0.75, "offer_amount": offer_amount}}
+    simulation = simulate(1_500, seed=5, experiment=replace(PLAN, arms=plan_arms("control", arms)))
     events = simulation.events[is_valid(simulation.events)].drop_duplicates("event_id")
     events = events[events["user_id"].str.startswith("lead-")]
     leads = simulation.truth["leads"]
-    treated = leads["user_id"][leads["arm"] == PLAN.treatment_arm]
+    reached = leads["user_id"][leads["got_coupon"]]
     offered = events[events["event_type"] == "coupon_offered"]
     redeemed = events[events["event_type"] == "coupon_redeemed"]
     orders = events[events["event_type"] == "order_completed"]
-    assert offered["user_id"].isin(treated).all()
+    assert offered["user_id"].isin(reached).all()
     assert len(redeemed) > 0
-    assert redeemed["user_id"].is_unique and redeemed["user_id"].isin(treated).all()
+    assert redeemed["user_id"].is_unique and redeemed["user_id"].isin(reached).all()
     assert (pd.concat([offered, redeemed])["amount"] == offer_amount).all()
     # An order may still be on its way when its redemption has arrived.
     with_order = redeemed.merge(orders, on=["user_id", "occurred_at"])
@@ -849,11 +932,14 @@ def test_a_business_too_young_to_have_been_scored() -> None:
     assert simulation.truth["leads"]["arm"].isna().all()
 
 
-@pytest.mark.parametrize("holdout_share", [0.0, 1.0])
-def test_everybody_in_one_arm(holdout_share: float) -> None:
-    simulation = simulate(500, seed=1, experiment=replace(PLAN, holdout_share=holdout_share))
-    arm = PLAN.control_arm if holdout_share else PLAN.treatment_arm
-    assert set(simulation.assignments["arm"]) == {arm}
+@pytest.mark.parametrize("arm", ["control", "treatment"])
+def test_everybody_in_one_arm(arm: str) -> None:
+    arms = {
+        "control": {"share": float(arm == "control")},
+        "treatment": {"share": float(arm == "treatment"), "offer_amount": 20},
+    }
+    plan = replace(PLAN, arms=plan_arms("control", arms))
+    assert set(simulate(500, seed=1, experiment=plan).assignments["arm"]) == {arm}
 
 
 def test_one_lead() -> None:
@@ -871,8 +957,9 @@ def test_one_lead() -> None:
         ({"scoring_delay": timedelta(0)}, "scoring delay"),
         ({"horizon": timedelta(minutes=5)}, "horizon"),
         ({"threshold": 1.5}, "threshold"),
-        ({"experiment": replace(PLAN, holdout_share=-0.1)}, "holdout share"),
-        ({"experiment": replace(PLAN, offer_amount=60.0)}, "offer amount"),
+        ({"experiment": replace(PLAN, arms=(replace(PLAN.arms[0], share=-0.1),))}, "the shares"),
+        ({"experiment": replace(PLAN, arms=PLAN.arms[:1])}, "offered anything"),
+        ({"experiment": replace(PLAN, arms=(replace(PLAN.arms[1], offer_amount=60),))}, "not 60"),
         ({"postcodes": POSTCODES.head(0)}, "postcodes"),
     ],
 )

@@ -7,7 +7,6 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +14,6 @@ from helpers import compiled_macros, select
 from scipy import stats
 from sklearn.metrics import log_loss
 
-from python_scoring import warehouse
-from python_scoring.dbt_runner import run_dbt
 from python_scoring.settings import Settings
 
 EPSILON = sys.float_info.epsilon
@@ -197,82 +194,3 @@ def test_exact_sum_is_the_same_in_any_order(database, macros):
     assert float(total) == pytest.approx(math.fsum(values), abs=tolerance)
     assert float(above_1) == pytest.approx(math.fsum(values[values > 1]), abs=tolerance)
     assert none == 0
-
-
-@pytest.fixture(scope="module")
-def comparisons(database: Settings) -> dict[str, dict[str, Any]]:
-    """The comparison over all days of experiments whose daily statistics are known, by name.
-
-    Each is (n, converted, revenue, sum of squared revenue) of the control and of the treatment;
-    the control is spread over two days.
-    """
-    known = {
-        "rates": ((10_000, 1000, 0, 0), (10_100, 1105, 0, 0)),
-        "few": ((18, 3, 0, 0), (20, 9, 0, 0)),
-        "means": ((5000, 1000, 51_000, 900_000), (5100, 1000, 53_500, 970_000)),
-    }
-    days = []
-    for experiment, (control, treatment) in known.items():
-        first = tuple(total // 3 for total in control)
-        rest = tuple(total - part for total, part in zip(control, first, strict=True))
-        days.append((experiment, "control", "2026-01-01", *first))
-        days.append((experiment, "control", "2026-01-02", *rest))
-        days.append((experiment, "treatment", "2026-01-01", *treatment))
-    run_dbt(
-        database,
-        [
-            *("build", "--select", "+int_experiment_comparisons"),
-            *("--resource-type", "model", "--resource-type", "seed"),
-        ],
-    )
-    daily = database.relation("intermediate", "int_experiment_daily")
-    view = database.relation("intermediate", "int_experiment_comparisons")
-    dimension = database.relation("shared", "dim_experiments")
-    with warehouse.connect(database) as connection, connection.cursor() as cursor:
-        cursor.executemany(
-            f"insert into {dimension} (experiment, control_arm) values (%s, 'control')",
-            [(experiment,) for experiment in known],
-        )
-        cursor.executemany(
-            f"insert into {daily} (experiment, arm, assignment_date, n_mature, n_converted,"
-            " sum_revenue, sum_squared_revenue) values (%s, %s, %s, %s, %s, %s, %s)",
-            days,
-        )
-        cursor.execute(f"select * from {view} where window_name = 'all'")
-        names = [column.name for column in cursor.description]
-        rows = [dict(zip(names, row, strict=True)) for row in cursor]
-    return {row["experiment"]: row for row in rows}
-
-
-def test_relative_lift_agrees_with_gbstats(comparisons):
-    row = comparisons["rates"]
-    assert row["relative_lift"] == pytest.approx(0.0940594059406, rel=1e-11)
-    assert row["relative_lift_lower"] == pytest.approx(0.0054865706332, rel=1e-10)
-    assert row["relative_lift_upper"] == pytest.approx(0.182632241248, rel=1e-11)
-
-
-def test_difference_of_rates_agrees_with_statsmodels(comparisons):
-    row = comparisons["rates"]
-    assert row["conversion_difference"] == pytest.approx(0.00940594059406, rel=1e-11)
-    assert row["conversion_difference_lower"] == pytest.approx(0.000938678973, abs=1e-12)
-    assert row["conversion_difference_upper"] == pytest.approx(0.017873401861, abs=1e-12)
-    row = comparisons["few"]
-    assert row["conversion_difference_lower"] == pytest.approx(-0.0127452705, abs=1e-10)
-    assert row["conversion_difference_upper"] == pytest.approx(0.5177636843, abs=1e-10)
-
-
-def test_difference_of_means_agrees_with_scipy(comparisons):
-    row = comparisons["means"]
-    # Two values, half of the sample each, have the wanted sum and sum of squares.
-    samples = []
-    for n, total, squares in ((5100, 53_500, 970_000), (5000, 51_000, 900_000)):
-        mean = total / n
-        spread = math.sqrt(squares / n - mean**2)
-        samples.append(np.repeat([mean - spread, mean + spread], n // 2))
-    interval = stats.ttest_ind(*samples, equal_var=False).confidence_interval(0.95)
-    assert row["revenue_difference"] == pytest.approx(53_500 / 5100 - 10.2, rel=1e-12)
-    assert row["revenue_difference_lower"] == pytest.approx(interval.low, rel=1e-10)
-    assert row["revenue_difference_upper"] == pytest.approx(interval.high, rel=1e-10)
-    assert row["incremental_revenue"] == pytest.approx(53_500 - 5100 * 10.2, rel=1e-10)
-    assert row["incremental_revenue_lower"] == pytest.approx(5100 * interval.low, rel=1e-10)
-    assert row["incremental_revenue_upper"] == pytest.approx(5100 * interval.high, rel=1e-10)

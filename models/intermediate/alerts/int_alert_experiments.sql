@@ -1,57 +1,74 @@
-with experiments as (
+with arms as (
 
-    select * from {{ ref('dim_experiments') }}
-    where holdout_share > 0 and holdout_share < 1
+    select * from {{ ref('dim_experiment_arms') }}
+    where share > 0
 
 ),
 
 statistics as (
 
     select * from {{ ref('int_experiment_daily') }}
+    where slice_name = 'all'
 
 ),
 
 days as (
 
-    select
-        statistics.experiment,
-        statistics.assignment_date,
-        experiments.holdout_share,
-        sum(statistics.n_assigned) as n_assigned,
-        coalesce(
-            sum(statistics.n_assigned) filter (where statistics.arm = experiments.control_arm), 0
-        ) as n_control
+    select distinct
+        experiment,
+        assignment_date
     from statistics
-    inner join experiments
-        on statistics.experiment = experiments.experiment
-    group by statistics.experiment, statistics.assignment_date, experiments.holdout_share
 
 ),
 
+-- An arm that nobody came into on a day has a total all the same.
 totals as (
+
+    select
+        days.experiment,
+        days.assignment_date,
+        arms.arm,
+        arms.share,
+        coalesce(sum(statistics.n_assigned) over (
+            partition by days.experiment, arms.arm
+            order by days.assignment_date
+        ), 0) as n_assigned
+    from days
+    inner join arms
+        on days.experiment = arms.experiment
+    left join statistics
+        on
+            days.experiment = statistics.experiment
+            and days.assignment_date = statistics.assignment_date
+            and arms.arm = statistics.arm
+
+),
+
+expectations as (
+
+    select
+        *,
+        share * sum(n_assigned) over (partition by experiment, assignment_date) as n_expected
+    from totals
+
+),
+
+chi_squares as (
 
     select
         experiment,
         assignment_date,
-        holdout_share,
-        sum(n_assigned) over (
-            partition by experiment order by assignment_date rows unbounded preceding
-        ) as n_assigned,
-        sum(n_control) over (
-            partition by experiment order by assignment_date rows unbounded preceding
-        ) as n_control
-    from days
-
-),
-
--- Of two arms, the root of chi-square is a normal deviate.
-deviates as (
-
-    select
-        *,
-        (n_control - n_assigned * holdout_share)
-        / sqrt(n_assigned * holdout_share * (1 - holdout_share)) as deviate
-    from totals
+        sum(n_assigned) as n_assigned,
+        {{ dbt.listagg(
+            "cast(n_assigned as text) || ' in ' || arm || ', which has a share of '"
+            ~ ' || ' ~ decimal_text('share', 3),
+            "', '",
+            'order by arm'
+        ) }} as counts,
+        {{ stable_sum('power(n_assigned - n_expected, 2) / nullif(n_expected, 0)') }} as chi_square,
+        count(*) - 1 as degrees_of_freedom
+    from expectations
+    group by experiment, assignment_date
 
 ),
 
@@ -59,8 +76,8 @@ tests as (
 
     select
         *,
-        {{ normal_p_value('deviate') }} as p_value
-    from deviates
+        {{ chi_square_p_value('chi_square', 'degrees_of_freedom') }} as p_value
+    from chi_squares
 
 ),
 
@@ -69,16 +86,13 @@ final as (
     select
         'sample_ratio' as rule,
         experiment,
-        n_control || ' of ' || n_assigned || ' assigned are in the control arm, whose share is '
-        || holdout_share || ' by the registry, p '
-        || case
-            when p_value < 0.000001 then 'below 0.000001'
-            else cast(round(cast(p_value as numeric), 6) as text)
-        end as finding,
+        'of ' || cast(n_assigned as text) || ' assigned there are ' || counts || ', p '
+        || {{ probability_text('p_value') }} as finding,
         p_value as value,
         n_assigned as n,
         assignment_date as measured_date
     from tests
+    where p_value is not null
 
 )
 

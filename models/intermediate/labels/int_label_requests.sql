@@ -13,6 +13,16 @@ tasks as (
 
 ),
 
+-- An event that answers two questions of an experiment is asked for once.
+questions as (
+
+    select distinct
+        experiment,
+        label_name
+    from {{ ref('int_experiment_questions') }}
+
+),
+
 requests as (
 
     select
@@ -42,14 +52,16 @@ requests as (
     union all
 
     select
-        experiment as label_name,
+        questions.label_name,
         'assignment' as requested_by,
-        entity_id,
-        assigned_at as as_of_at,
+        assignments.entity_id,
+        assignments.assigned_at as as_of_at,
         cast(null as bigint) as change_number,
-        delivery_id,
-        loaded_at
-    from {{ ref('stg_scoring__assignments') }}
+        assignments.delivery_id,
+        assignments.loaded_at
+    from {{ ref('stg_scoring__assignments') }} as assignments
+    inner join questions
+        on assignments.experiment = questions.experiment
 
 )
 

@@ -4,9 +4,9 @@ with tasks as (
 
 ),
 
-experiments as (
+questions as (
 
-    select * from {{ ref('dim_experiments') }}
+    select * from {{ ref('int_experiment_questions') }}
 
 ),
 
@@ -21,15 +21,15 @@ rules as (
     from tasks
     where label_rule is not null
 
-    union all
+    union
 
     select
-        experiment as label_name,
+        label_name,
         entity,
-        outcome_event,
+        event_type as outcome_event,
         'occurs' as label_rule,
         horizon_days
-    from experiments
+    from questions
 
 )
 

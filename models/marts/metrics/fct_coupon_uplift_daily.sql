@@ -10,44 +10,39 @@ final as (
         experiment,
         arm,
         control_arm,
+        slice_name,
+        slice_value,
+        window_name,
+        metric,
 
         n_assigned,
         n_pending,
         n_mature,
-        n_converted,
         control_n_assigned,
         control_n_pending,
         control_n_mature,
-        control_n_converted,
-        sum_offered,
-        sum_revenue,
-        control_sum_revenue,
 
-        conversion_rate,
-        control_conversion_rate,
-        conversion_difference,
-        conversion_difference_lower,
-        conversion_difference_upper,
+        mean,
+        control_mean,
+        difference,
+        standard_error,
+        difference_lower,
+        difference_upper,
+        p_value,
+        pooled_z,
 
         relative_lift,
         relative_lift_lower,
         relative_lift_upper,
 
-        revenue_per_entity,
-        control_revenue_per_entity,
-        revenue_difference,
-        revenue_difference_lower,
-        revenue_difference_upper,
+        always_valid_lower,
+        always_valid_upper,
+        always_valid_p_value,
 
-        incremental_conversions,
-        incremental_revenue,
-        incremental_revenue_lower,
-        incremental_revenue_upper,
-
-        window_start_date as assignment_date
+        window_end_date as assignment_date
 
     from comparisons
-    where window_name = 'day'
+    where window_name in ('day', 'to_date')
 
 )
 

@@ -17,9 +17,9 @@ with statistics as (
 
 ),
 
-histogram as (
+histograms as (
 
-    select * from {{ ref('int_score_histogram_daily') }}
+    select * from {{ ref('int_score_histograms') }}
 
 ),
 
@@ -34,64 +34,6 @@ touched_days as (
     {% if is_incremental() %}
     where change_number > {{ newest_change_number(this) }}
     {% endif %}
-
-),
-
--- A calibrated score s is s of a positive and 1 - s of a negative.
-ranked_bins as (
-
-    select
-        histogram.*,
-        histogram.n_mature - histogram.n_positives as n_negatives,
-        histogram.n_predictions - histogram.sum_score as expected_negatives,
-        sum(histogram.n_mature - histogram.n_positives) over bins_so_far
-        - (histogram.n_mature - histogram.n_positives) as n_negatives_below,
-        sum(histogram.n_predictions - histogram.sum_score) over bins_so_far
-        - (histogram.n_predictions - histogram.sum_score) as expected_negatives_below
-    from histogram
-    inner join touched_days
-        on
-            histogram.task = touched_days.task
-            and histogram.model_version = touched_days.model_version
-            and histogram.run_kind = touched_days.run_kind
-            and histogram.prediction_date = touched_days.prediction_date
-    window bins_so_far as (
-        partition by
-            histogram.task,
-            histogram.model_version,
-            histogram.run_kind,
-            histogram.slice_name,
-            histogram.slice_value,
-            histogram.prediction_date
-        order by histogram.score_bin
-    )
-
-),
-
--- A positive and a negative of one bin count as a tie; at worst half of those pairs are wrong.
-ranks as (
-
-    select
-        task,
-        model_version,
-        run_kind,
-        slice_name,
-        slice_value,
-        prediction_date,
-        {{ ratio(
-            'sum(sum_score * (expected_negatives_below + expected_negatives / 2))',
-            '(sum(sum_score) * sum(expected_negatives))'
-        ) }} as estimated_roc_auc,
-        {{ ratio(
-            'sum(sum_score * expected_negatives)',
-            '(2 * sum(sum_score) * sum(expected_negatives))'
-        ) }} as estimated_roc_auc_error_bound,
-        {{ ratio(
-            'sum(n_positives * (n_negatives_below + n_negatives / 2.0))',
-            '(sum(n_positives) * sum(n_negatives))'
-        ) }} as realised_roc_auc
-    from ranked_bins
-    group by task, model_version, run_kind, slice_name, slice_value, prediction_date
 
 ),
 
@@ -118,46 +60,102 @@ counts as (
 
 ),
 
-performance as (
+-- Each histogram is unfolded by itself: joined first and ranked together, the planner would rank them
+-- all once for each.
+ranks as (
 
     select
         counts.*,
-        {{ ratio('counts.expected_true_positives', 'counts.n_predicted_positives') }}
+        areas.estimated_roc_auc,
+        areas.estimated_roc_auc_error_bound,
+        areas.roc_auc_so_far
+    from counts
+    left join histograms
+        on
+            counts.task = histograms.task
+            and counts.model_version = histograms.model_version
+            and counts.run_kind = histograms.run_kind
+            and counts.slice_name = histograms.slice_name
+            and counts.slice_value = histograms.slice_value
+            and counts.prediction_date = histograms.prediction_date
+    cross join
+        lateral (
+
+            -- A calibrated score s is s of a positive and 1 - s of a negative.
+            with bins as (
+
+                select
+                    score_bin,
+                    sum_score * 1e-12 as expected_positives,
+                    n_predictions - sum_score * 1e-12 as expected_negatives,
+                    cast(n_positives as bigint) as n_positives,
+                    cast(n_mature - n_positives as bigint) as n_negatives
+                from {{ histogram_bins('histograms') }}
+
+            ),
+
+            ranked as (
+
+                select
+                    *,
+                    sum(n_negatives) over (order by score_bin) - n_negatives as n_negatives_below,
+                    sum(expected_negatives) over (order by score_bin) - expected_negatives
+                        as expected_negatives_below
+                from bins
+
+            )
+
+            -- A positive and a negative of one bin count as a tie; at worst half of those pairs
+            -- are wrong.
+            select
+                {{ ratio(
+                    'sum(expected_positives * (expected_negatives_below + expected_negatives / 2))',
+                    '(sum(expected_positives) * sum(expected_negatives))'
+                ) }} as estimated_roc_auc,
+                {{ ratio(
+                    'sum(expected_positives * expected_negatives)',
+                    '(2 * sum(expected_positives) * sum(expected_negatives))'
+                ) }} as estimated_roc_auc_error_bound,
+                {{ ratio(
+                    'sum(n_positives * (n_negatives_below + n_negatives / 2.0))',
+                    '(sum(n_positives) * sum(n_negatives))'
+                ) }} as roc_auc_so_far
+            from ranked
+
+        ) as areas
+
+),
+
+performance as (
+
+    select
+        ranks.*,
+        {{ ratio('ranks.expected_true_positives', 'ranks.n_predicted_positives') }}
             as estimated_precision,
-        {{ ratio('counts.expected_true_positives', 'counts.sum_score') }} as estimated_recall,
+        {{ ratio('ranks.expected_true_positives', 'ranks.sum_score') }} as estimated_recall,
         {{ ratio(
-            '2 * counts.expected_true_positives',
-            '(counts.n_predicted_positives + counts.sum_score)'
+            '2 * ranks.expected_true_positives',
+            '(ranks.n_predicted_positives + ranks.sum_score)'
         ) }} as estimated_f1_score,
         {{ ratio(
-            '(counts.expected_true_positives + counts.expected_true_negatives)',
-            'counts.n_predictions'
+            '(ranks.expected_true_positives + ranks.expected_true_negatives)',
+            'ranks.n_predictions'
         ) }} as estimated_accuracy,
-        ranks.estimated_roc_auc,
-        ranks.estimated_roc_auc_error_bound,
-        case when counts.is_mature then {{ ratio(
-            'counts.n_true_positives', '(counts.n_true_positives + counts.n_false_positives)'
+        case when ranks.is_mature then {{ ratio(
+            'ranks.n_true_positives', '(ranks.n_true_positives + ranks.n_false_positives)'
         ) }} end as realised_precision,
-        case when counts.is_mature then {{ ratio(
-            'counts.n_true_positives', 'counts.n_positives'
+        case when ranks.is_mature then {{ ratio(
+            'ranks.n_true_positives', 'ranks.n_positives'
         ) }} end as realised_recall,
-        case when counts.is_mature then {{ ratio(
-            '2 * counts.n_true_positives',
-            '(2 * counts.n_true_positives + counts.n_false_positives + counts.n_false_negatives)'
+        case when ranks.is_mature then {{ ratio(
+            '2 * ranks.n_true_positives',
+            '(2 * ranks.n_true_positives + ranks.n_false_positives + ranks.n_false_negatives)'
         ) }} end as realised_f1_score,
-        case when counts.is_mature then {{ ratio(
-            '(counts.n_true_positives + counts.n_true_negatives)', 'counts.n_mature'
+        case when ranks.is_mature then {{ ratio(
+            '(ranks.n_true_positives + ranks.n_true_negatives)', 'ranks.n_mature'
         ) }} end as realised_accuracy,
-        case when counts.is_mature then ranks.realised_roc_auc end as realised_roc_auc
-    from counts
-    left join ranks
-        on
-            counts.task = ranks.task
-            and counts.model_version = ranks.model_version
-            and counts.run_kind = ranks.run_kind
-            and counts.slice_name = ranks.slice_name
-            and counts.slice_value = ranks.slice_value
-            and counts.prediction_date = ranks.prediction_date
+        case when ranks.is_mature then ranks.roc_auc_so_far end as realised_roc_auc
+    from ranks
 
 ),
 

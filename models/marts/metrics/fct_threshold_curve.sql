@@ -14,33 +14,41 @@ tasks as (
 experiments as (
 
     select * from {{ ref('dim_experiments') }}
-    where treatment_arm is not null
+
+),
+
+paying_arms as (
+
+    select * from {{ ref('dim_experiment_arms') }}
+    where offer_amount > 0
 
 ),
 
 arms as (
 
     select * from {{ ref('int_experiment_windows') }}
-    where window_name = 'all'
+    where window_name = 'all' and slice_name = 'all'
 
 ),
 
--- Of a task's experiments the first by name, if its outcome is what the label tells of. An offer
--- costs what it is worth when it is redeemed, which is by ordering.
+-- Of a task's experiments the first by name, if its outcome is what the label tells of, and of its
+-- paying arms the first. An offer costs what it is worth when it is redeemed, which is by ordering.
 offers as (
 
     select
         experiments.task,
         experiments.experiment,
-        experiments.experiment || ':' || experiments.treatment_arm as treated_arm,
+        experiments.experiment || ':' || paying_arms.arm as treated_arm,
         experiments.experiment || ':' || experiments.control_arm as control_arm,
         tasks.label_rule,
         experiments.margin,
-        cast(experiments.offer_amount as double precision) as offer_amount,
+        cast(paying_arms.offer_amount as double precision) as offer_amount,
         row_number() over (
-            partition by experiments.task order by experiments.experiment
+            partition by experiments.task order by experiments.experiment, paying_arms.arm_number
         ) as experiment_rank
     from experiments
+    inner join paying_arms
+        on experiments.experiment = paying_arms.experiment
     inner join tasks
         on
             experiments.task = tasks.task

@@ -1,0 +1,3 @@
+{% macro type_of_sum(name) -%}
+    {{- 'bigint' if name.startswith('n_') else 'numeric' -}}
+{%- endmacro %}

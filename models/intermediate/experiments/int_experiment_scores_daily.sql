@@ -1,0 +1,64 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='delete+insert',
+        unique_key=['experiment', 'assignment_date'],
+        on_schema_change='fail',
+        sql_header=before_adding_up(),
+        indexes=[
+            {'columns': ['experiment', 'assignment_date']},
+            {'columns': ['change_number']},
+        ]
+    )
+}}
+
+with assignments as (
+
+    select
+        *,
+        {{ histogram_bin('score') }} as score_bin,
+        label_status = 'mature' as is_mature
+    from {{ ref('int_labelled_assignments') }}
+    where label_status != 'undefined'
+
+),
+
+-- Those that hold something new, or all.
+days as (
+
+    select distinct
+        experiment,
+        assignment_date
+    from {{ ref('int_labelled_assignments') }}
+    {% if is_incremental() %}
+    where change_number > {{ newest_change_number(this) }}
+    {% endif %}
+
+),
+
+-- As in `int_experiment_daily`.
+final as (
+
+    select
+        days.experiment,
+        sums.*,
+        days.assignment_date,
+        {{ next_change_number() }} as change_number
+    from days
+    cross join
+        lateral (
+            select
+                arm,
+                -- NULL for those that no score led to.
+                score_bin,
+                {{ outcome_sums() }}
+            from assignments
+            where
+                assignments.experiment = days.experiment
+                and assignments.assignment_date = days.assignment_date
+            group by arm, score_bin
+        ) as sums
+
+)
+
+select * from final
