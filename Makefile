@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: help demo test lint docs bench clean
 
 help:
-	@echo "make demo    set up, simulate a business, go once round the loop, show what came of it"
+	@echo "make demo    set up, simulate a business, go once round the loop, write a report"
 	@echo "make test    lint, then every test, on throwaway databases"
 	@echo "make lint    ruff and sqlfluff"
 	@echo "make docs    the dbt docs site, as one page: target/static_index.html"

@@ -49,6 +49,7 @@ def main(context: click.Context, target: str | None, log_format: str) -> None:
     Your own Postgres:      copy profiles.yml.example to profiles.yml, then leadlight init
     Data in, loop round:    leadlight load events FILE... ; leadlight run
     How things stand:       leadlight status
+    The same as a page:     leadlight report
 
     The database is the one of the dbt profile `leadlight` (DBT_PROFILES_DIR, the project's folder,
     ~/.dbt); without a profile it is the embedded one. Exit codes: 0 done or nothing to do, 1 failed
@@ -401,6 +402,25 @@ def metabase(target: str | None, database_host: str | None, database_port: int |
 
 
 @main.command()
+@click.option("--task", help="Only this task, and the experiments that it drives.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="leadlight-report.html",
+    show_default=True,
+    help="The file to write.",
+)
+@click.pass_obj
+def report(target: str | None, task: str | None, out: Path) -> None:
+    """Write the marts as one page with charts, which opens from disk and loads nothing."""
+    from python_scoring import warehouse
+
+    settings = load_settings(target)
+    with warehouse.connect(settings) as connection, database_errors(settings):
+        create_report(settings, connection, out, task)
+
+
+@main.command()
 @click.pass_obj
 def docs(target: str | None) -> None:
     """Write the dbt docs site as one page that opens from disk."""
@@ -433,8 +453,11 @@ def demo(leads: int, days: int) -> None:
     run_loop(settings, PHASES, variables=None, full_refresh=False)
     with warehouse.connect(settings) as connection, database_errors(settings):
         summary.print_summary(console, connection, settings)
-    seconds = time.monotonic() - started
-    say("demo_done", f"took {seconds:.0f} s", seconds=round(seconds, 1))
+        seconds = time.monotonic() - started
+        say("demo_done", f"took {seconds:.0f} s", seconds=round(seconds, 1))
+        page = settings.project_dir / "target" / "report.html"
+        page.parent.mkdir(exist_ok=True)
+        create_report(settings, connection, page)
 
 
 def demo_settings() -> Settings:
@@ -447,6 +470,17 @@ def demo_settings() -> Settings:
     if profiles_dir == folder:
         embedded.start(folder)
     return load_settings()
+
+
+def create_report(
+    settings: Settings, connection: psycopg.Connection, path: Path, task: str | None = None
+) -> None:
+    """Write the report and say where it is."""
+    from python_scoring.report import write_report
+
+    with console.status("drawing the report"):
+        write_report(connection, settings, task, path)
+    say("report_written", f"report: {path.resolve()}", path=str(path.resolve()))
 
 
 def check_variables(variables: str) -> None:

@@ -36,6 +36,7 @@ COMMANDS = {
     ("docs",): "docs site as one page",
     ("reader",): "Let a role read the marts",
     ("metabase",): "Make or update the dashboards",
+    ("report",): "marts as one page",
     ("simulate",): "made-up business",
     ("load",): "Load files",
     ("run",): "once round the loop",

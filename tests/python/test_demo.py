@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from helpers import EXPERIMENTS, TASKS, done, fetch
+from helpers import EXPERIMENTS, PROJECT_DIR, TASKS, done, fetch
 from sklearn.model_selection import ParameterGrid
 
 from python_scoring import cli
@@ -43,6 +43,9 @@ def test_demo_tells_what_won_for_each_task(
     for experiment in EXPERIMENTS:
         assert f"{experiment}  " in said
     assert "Where to go from here" in said
+    report = PROJECT_DIR / "target" / "report.html"
+    assert said.splitlines()[-1] == f"report: {report}"
+    assert "task-lead_conversion" in report.read_text(encoding="utf-8")
 
     # Once more, it makes up nothing: what `run` repeats is tested with the loop.
     monkeypatch.setattr(cli, "run_loop", lambda *arguments, **options: None)
