@@ -168,6 +168,24 @@ def test_slices_can_be_chosen(as_reader: Settings) -> None:
     )
 
 
+def test_metrics_and_slices_of_an_experiment_can_be_chosen(as_reader: Settings) -> None:
+    slices = answers(as_reader, QUESTIONS["Coupon money: Uplift by slice"]["sql"])
+    chosen = f"{slices[0]['slice_name']}={slices[0]['slice_value']}"
+    question = QUESTIONS["Coupon money: Cumulative uplift"]["sql"]
+    everybody = answers(as_reader, question)
+    for values in ({"metric": "conversion"}, {"experiment_slice": chosen}):
+        rows = answers(as_reader, question, **values)
+        assert rows and rows != everybody, values
+
+
+def test_assigned_so_far_ends_with_all_that_were_assigned(as_reader: Settings) -> None:
+    rows = answers(as_reader, QUESTIONS["Coupon money: Assigned so far"]["sql"])
+    last = max(row["assignment_date"] for row in rows)
+    found = {row["series"]: row["n_assigned"] for row in rows if row["assignment_date"] == last}
+    query = "select experiment || ' ' || arm, n_assigned from fct_coupon_compliance"
+    assert found == dict(fetch(as_reader, query))
+
+
 def test_dashboards_name_their_filters() -> None:
     for dashboard in DASHBOARDS:
         used = {tag for question in dashboard["questions"] for tag in tags_of(question["sql"])}

@@ -43,6 +43,27 @@ def built(simulated: Settings, copy_database: Callable[[Settings, str], Settings
         where fct_label_maturity.ctid = split.place
         """,
     )
+    # One more waits on every day of every arm.
+    execute(
+        settings,
+        """
+        update leadlight_intermediate.int_experiment_daily
+        set n_assigned = n_assigned + 1, n_pending = n_pending + 1
+        where slice_name = 'all';
+
+        update leadlight_metrics.fct_coupon_uplift_daily
+        set n_assigned = n_assigned + 1, n_pending = n_pending + 1
+        where slice_name = 'all' and window_name = 'day';
+
+        update leadlight_metrics.fct_coupon_uplift as uplift
+        set control_n_assigned = control_n_assigned + (
+            select count(*) from leadlight_intermediate.int_experiment_daily as days
+            where days.experiment = uplift.experiment and days.arm = uplift.control_arm
+                and days.slice_name = 'all'
+        )
+        where slice_name = 'all'
+        """,
+    )
     return settings
 
 
@@ -249,6 +270,68 @@ def test_leads_are_worth_what_they_ordered(built: Settings, query: Callable[...,
     assert len(expected) >= 2
     found = query("conversion_rate,revenue_per_lead", "metric_time__month")
     assert_alike(found, expected, ("metric_time__month",))
+
+
+OF_AN_ARM = "assigned,assigned_matured,assigned_conversion_rate,revenue_per_assigned"
+
+
+def test_days_of_an_arm_are_those_of_the_mart(built: Settings, query: Callable[..., Rows]) -> None:
+    expected = fetch_dicts(
+        built,
+        """
+        select assignment_date || ' 00:00:00' as metric_time__day,
+            experiment || ' ' || arm as arm, conversion.n_assigned as assigned,
+            conversion.n_mature as assigned_matured,
+            conversion.mean as assigned_conversion_rate, revenue.mean as revenue_per_assigned
+        from leadlight_metrics.fct_coupon_uplift_daily as conversion
+        inner join leadlight_metrics.fct_coupon_uplift_daily as revenue
+            using (experiment, arm, slice_name, slice_value, window_name, assignment_date)
+        where slice_name = 'all' and window_name = 'day'
+            and conversion.metric = 'conversion' and revenue.metric = 'revenue'
+        """,
+    )
+    assert len(expected) > 20
+    found = query(OF_AN_ARM, "metric_time__day,arm,arm__is_control")
+    paying = [row for row in found if row["arm__is_control"] == "False"]
+    assert len(paying) < len(found)
+    assert_alike(paying, expected, ("metric_time__day", "arm"))
+
+
+def test_control_arms_are_those_of_the_mart(built: Settings, query: Callable[..., Rows]) -> None:
+    expected = fetch_dicts(
+        built,
+        """
+        select distinct experiment || ' ' || control_arm as arm,
+            conversion.control_n_assigned as assigned,
+            conversion.control_n_mature as assigned_matured,
+            conversion.control_mean as assigned_conversion_rate,
+            revenue.control_mean as revenue_per_assigned
+        from leadlight_metrics.fct_coupon_uplift as conversion
+        inner join leadlight_metrics.fct_coupon_uplift as revenue
+            using (experiment, arm, control_arm, slice_name, slice_value)
+        where slice_name = 'all'
+            and conversion.metric = 'conversion' and revenue.metric = 'revenue'
+        """,
+    )
+    found = query(OF_AN_ARM, "arm,arm__is_control")
+    control = [row for row in found if row["arm__is_control"] == "True"]
+    assert_alike(control, expected, ("arm",))
+
+
+def test_coupons_earned_what_the_mart_says(built: Settings, query: Callable[..., Rows]) -> None:
+    expected = fetch_dicts(
+        built,
+        """
+        select experiment || ' ' || arm as arm, n_redeemed as coupons_redeemed,
+            sum_redeemed as coupon_spend, incremental_conversions as coupon_incremental_conversions,
+            incremental_revenue as coupon_incremental_revenue, net_money as coupon_net_money
+        from leadlight_metrics.fct_coupon_money
+        """,
+    )
+    assert all(row["coupon_spend"] > 0 for row in expected)
+    metrics = ",".join(sorted(set(expected[0]) - {"arm"}))
+    found = query(metrics, "arm,arm__is_control")
+    assert_alike([row for row in found if row["arm__is_control"] == "False"], expected, ("arm",))
 
 
 def test_metrics_can_be_grouped_by_what_is_known_of_tasks_and_versions(
