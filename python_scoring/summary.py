@@ -173,12 +173,12 @@ def print_plan(console: Console, plan: Plan) -> None:
         ),
     ):
         console.print(f"  {name:<10}{text}", soft_wrap=True, markup=False)
-    ratios = {"entities": 1.0} | ({"with CUPED": ratio.value} if ratio else {})
-    table = make_table(None, "arm", "share", "offer", *ratios)
+    savings = {"entities": 1.0} | ({"with CUPED": ratio.value} if ratio else {})
+    table = make_table(None, "arm", "share", "offer", *savings)
     for arm in plan.experiment.arms:
-        numbers = (f"{plan.n_in_arm(arm, value):,}" for value in ratios.values())
+        numbers = (f"{plan.n_in_arm(arm, value):,}" for value in savings.values())
         table.add_row(arm.arm, f"{arm.share:.1%}", f"{arm.offer_amount:g}", *numbers)
-    days = [plan.n_days(value) for value in ratios.values()]
+    days = [plan.n_days(value) for value in savings.values()]
     table.add_row(
         "days", "", "", *("unknown" if number is None else f"{number:,}" for number in days)
     )

@@ -569,6 +569,7 @@ def drift_map(
     name: str,
     level: str,
     levels: Sequence[tuple[str, str, float]],
+    y_title: str,
 ) -> list[Markup]:
     """Draw one strip of days a name, in the colour of its level: name, colour and opacity."""
     data = [
@@ -607,7 +608,7 @@ def drift_map(
         )
 
     height = 76 + 22 * max(2, len({row["name"] for row in data}))
-    return both_widths(draw, label, "", wide=True, height=height)
+    return both_widths(draw, label, y_title, wide=True, height=height)
 
 
 def _of(rows: Sequence[Row]) -> alt.Chart:

@@ -116,7 +116,7 @@ def _profiles(marts: Marts, shown: Shown) -> Figure:
                 cells,
                 f"Profiles of the segments of {shown.task} {shown.version}",
                 x_title="segment",
-                y_title="",
+                y_title="standard deviations from everybody's mean",
                 height=height,
                 wide=True,
             ),

@@ -540,7 +540,7 @@ def _checks(marts: Marts, key: dict[str, str], control_arm: str) -> Figure:
                 Column("arm", "arm"),
                 Column("found", "finding", words.prose),
                 Column("value", "value", words.fine),
-                Column("limit", "threshold", words.fine),
+                Column("limit", "threshold", words.exact),
             ),
         )
 

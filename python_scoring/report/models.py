@@ -337,9 +337,9 @@ def drift_of_features(marts: Marts, shown: Shown) -> Figure:
 
     def draw(rows: Sequence[Row]) -> Figure:
         return Figure(
-            "Each row is a feature, the most relied on at the top; where its population stability "
-            "index turns orange or red, its values no longer look like those learned from. Days "
-            "with few rows do so by chance.",
+            "Each row is a feature, the most relied on at the top; where its index turns orange or "
+            "red, its values no longer look like those learned from. Days with "
+            "few rows do so by chance.",
             charts.drift_map(
                 rows,
                 f"Drift of the features of {shown.task} {shown.version} by day",
@@ -347,6 +347,7 @@ def drift_of_features(marts: Marts, shown: Shown) -> Figure:
                 name="feature",
                 level="level",
                 levels=levels,
+                y_title="population stability index (PSI)",
             ),
             Table.of(
                 newest,

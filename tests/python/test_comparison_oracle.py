@@ -421,7 +421,7 @@ def test_a_split_off_its_share_is_an_alert_by_chi_square(alerts):
     assert alert["n_measured"] == 1200
     assert alert["since_date"] == (FIRST + first * DAY).date()
     assert 5 < first < 29
-    assert "160 of 1200 assigned are in the control arm" in alert["message"]
+    assert "of 1200 assigned there are 160 in control" in alert["message"]
 
 
 def test_events_that_stopped_and_broken_ones_are_alerts(alerts, questions):

@@ -799,6 +799,24 @@ def test_world_is_rich_enough(refreshed: Settings) -> None:
     assert n_schedules == N_SCHEDULES
     statuses = "select distinct label_status from copy_refreshed.int_labelled_predictions"
     assert len(fetch(refreshed, statuses)) == 3
+    # Offers before and after the assignment, in control too; people with visits in several arms.
+    told = fetch(
+        refreshed,
+        "select bool_or(is_exposed_before), bool_or(n_redeemed > 0), bool_or(n_seen > 0), "
+        "bool_or(n_offered > 0 and arm = 'control'), bool_or(guardrail_events is not null), "
+        "bool_or(covariates ->> 'n_page_views' is not null) "
+        "from copy_refreshed.int_labelled_assignments",
+    )
+    assert told == [(True,) * 6]
+    failed = (
+        "select distinct check_name from copy_refreshed.fct_experiment_checks where not is_passed"
+    )
+    assert {name for (name,) in fetch(refreshed, failed)} >= {
+        "sample_ratio",
+        "assigned_before_exposure",
+        "control_kept_clean",
+        "one_arm_a_person",
+    }
     for name in relations(refreshed, DBT_SCHEMAS):
         assert fetch(refreshed, f"select 1 from {copied('refreshed', name)} limit 1"), name
 

@@ -27,7 +27,7 @@ from python_scoring import cli
 from python_scoring.report import charts, page, words
 from python_scoring.settings import Settings
 
-HTML = "{http://www.w3.org/2000/svg}"
+SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<script>alert('\"&')</script>"
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -66,7 +66,7 @@ class Page:
         """The numbers behind a figure, each row by the headings of its columns."""
         (figure,) = (
             figure
-            for figure in self.root.findall(f".//section[@id='{anchor}']//figure")
+            for figure in self.root.findall(f".//section[@id='{anchor}']//article")
             if figure.findtext("h5") == title
         )
         headings = [cell.text for cell in figure.iterfind(".//th")]
@@ -130,15 +130,15 @@ def test_names_within_the_page_are_unique_and_found(whole: Page) -> None:
 def test_each_chart_has_a_sentence_a_table_and_a_name(whole: Page) -> None:
     names = set()
     n_charts = 0
-    for figure in whole.root.iter("figure"):
+    for figure in whole.root.iter("article"):
         title = figure.findtext("h5")
         if "without" in figure.attrib["class"].split():
             assert figure.findtext("p").endswith("."), title
             continue
-        caption = "".join(figure.find("figcaption").itertext())
+        caption = "".join(figure.find("figure/figcaption").itertext())
         assert 40 < len(caption) < 330 and caption.endswith("."), title
         assert figure.find(".//tbody/tr/td") is not None, title
-        for drawing in figure.iter(f"{HTML}svg"):
+        for drawing in figure.iter(f"{SVG}svg"):
             n_charts += 1
             assert drawing.attrib["role"] == "img"
             names.add((drawing.attrib["aria-label"], drawing.attrib["viewBox"]))
@@ -166,8 +166,8 @@ def test_style_knows_every_colour_in_both_themes() -> None:
 def test_every_kind_of_figure_is_drawn(whole: Page) -> None:
     drawn = {
         figure.findtext("h5")
-        for figure in whole.root.iter("figure")
-        if figure.find(f".//{HTML}svg") is not None
+        for figure in whole.root.iter("article")
+        if figure.find(f".//{SVG}svg") is not None
     }
     assert drawn >= {
         "ROC curve",
@@ -320,14 +320,14 @@ def test_hostile_names_are_text(
     )
     hostile = write(settings, tmp_path / "hostile.html")
     assert not list(hostile.root.iter("script"))
-    assert not list(hostile.root.iter(f"{HTML}script"))
+    assert not list(hostile.root.iter(f"{SVG}script"))
     assert "<script" not in hostile.html
     for anchor in ("overview", "task-lead_conversion", "experiment-lead_coupon-coupon"):
         assert HOSTILE in hostile.text(anchor)
     assert HOSTILE in unescape(hostile.html)
     drawn = [
         "".join(text.itertext())
-        for text in hostile.root.iter(f"{HTML}text")
+        for text in hostile.root.iter(f"{SVG}text")
         if "script" in "".join(text.itertext())
     ]
     assert drawn
@@ -346,7 +346,7 @@ def test_an_empty_build_says_what_to_do(empty_build: Settings, tmp_path: Path) -
         assert f"leadlight train --task {task} trains one." in nothing.text(f"task-{task}")
     for name in EXPERIMENTS:
         assert "Nobody has been assigned yet." in nothing.text(f"experiment-{name}-coupon")
-    assert not list(nothing.root.iter("figure"))
+    assert not list(nothing.root.iter("article"))
 
 
 def test_mistakes_are_told_in_one_line(

@@ -121,7 +121,9 @@ sides as (
     left join arms
         on
             near_the_threshold.experiment = arms.experiment
-            and {{ dbt.position('arms.arm_in_predictions', "'+' || near_the_threshold.arm || '+'") }} > 0
+            and {{ dbt.position(
+                'arms.arm_in_predictions', "'+' || near_the_threshold.arm || '+'"
+            ) }} > 0
     where near_the_threshold.is_above = (arms.arm is null)
 
 ),

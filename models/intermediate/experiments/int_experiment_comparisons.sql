@@ -1,4 +1,6 @@
-{%- set key = ['slice_name', 'slice_value', 'window_name', 'window_start_date', 'window_end_date'] -%}
+{%- set key = [
+    'slice_name', 'slice_value', 'window_name', 'window_start_date', 'window_end_date',
+] -%}
 with windows as (
 
     select * from {{ ref('int_experiment_windows') }}
@@ -90,17 +92,26 @@ pairs as (
 
 ),
 
+-- By itself: pulled up, a quantile would be computed in every place that it is used.
 margins as (
 
     select
-        *,
-        {{ student_t_quantile('0.975', 'degrees_of_freedom') }} as t_quantile,
-        {{ ratio_variance(
-            'mean', 'variance_of_mean', 'control_mean', 'control_variance_of_mean'
-        ) }} as variance_of_lift,
-        {{ confidence_sequence_margin('variance_of_difference', '(n_mature + control_n_mature)') }}
-            as always_valid_margin
+        pairs.*,
+        computed.*
     from pairs
+    cross join
+        lateral (
+            select
+                {{ student_t_quantile('0.975', 'pairs.degrees_of_freedom') }} as t_quantile,
+                {{ ratio_variance(
+                    'pairs.mean', 'pairs.variance_of_mean',
+                    'pairs.control_mean', 'pairs.control_variance_of_mean'
+                ) }} as variance_of_lift,
+                {{ confidence_sequence_margin(
+                    'pairs.variance_of_difference', '(pairs.n_mature + pairs.control_n_mature)'
+                ) }} as always_valid_margin
+            limit 1 -- noqa: AM09
+        ) as computed
 
 ),
 

@@ -91,10 +91,13 @@ final as (
                     filter (where is_mature and redeemed_amount != 0),
                     0
                 ) as sum_covariate_redeemed
-            from assignments
-            where
-                assignments.experiment = days.experiment
-                and assignments.assignment_date = days.assignment_date
+            from (
+                select assignments.*
+                from assignments
+                where
+                    assignments.experiment = days.experiment
+                    and assignments.assignment_date = days.assignment_date
+            ) as of_day
             group by arm
 
             union all
@@ -119,18 +122,22 @@ final as (
                 coalesce(sum(valued.x * valued.redeemed_amount) filter (where valued.is_counted), 0)
                     as sum_covariate_redeemed
             from (
+                -- From the model: a CTE that is read twice is written out, and read whole each day.
                 select
                     assignments.*,
                     names.covariate,
                     cast(assignments.covariates ->> names.covariate as numeric) as x,
-                    assignments.is_mature
+                    assignments.label_status = 'mature'
                     and assignments.covariates ->> names.covariate is not null as is_counted
                 from names
-                inner join assignments
+                inner join {{ ref('int_labelled_assignments') }} as assignments
                     on names.experiment = assignments.experiment
                 where
                     names.experiment = days.experiment
+                    -- Said of both, for the index.
+                    and assignments.experiment = days.experiment
                     and assignments.assignment_date = days.assignment_date
+                    and assignments.label_status != 'undefined'
             ) as valued
             group by valued.arm, valued.covariate
         ) as sums

@@ -37,8 +37,8 @@ days as (
 
 ),
 
--- Day by day through the index: the groups of a day are few enough to stay near the processor. Those
--- alike in every slice are added up first, so that each assignment is looked at once.
+-- Day by day through the index: the groups of a day are few enough to stay near the processor.
+-- Those alike in every slice are added up first, so that each assignment is looked at once.
 combinations as (
 
     select
@@ -61,10 +61,13 @@ combinations as (
                     as n_offered_converted,
                 coalesce(sum(offer_amount) filter (where is_mature and offer_amount != 0), 0)
                     as sum_offered
-            from assignments
-            where
-                assignments.experiment = days.experiment
-                and assignments.assignment_date = days.assignment_date
+            from (
+                select assignments.*
+                from assignments
+                where
+                    assignments.experiment = days.experiment
+                    and assignments.assignment_date = days.assignment_date
+            ) as of_day
             group by task, arm, slice_values
         ) as sums
 

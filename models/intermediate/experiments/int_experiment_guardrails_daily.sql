@@ -52,10 +52,13 @@ combinations as (
                 arm,
                 guardrail_events,
                 count(*) filter (where label_status = 'mature') as n_mature
-            from assignments
-            where
-                assignments.experiment = days.experiment
-                and assignments.assignment_date = days.assignment_date
+            from (
+                select assignments.*
+                from assignments
+                where
+                    assignments.experiment = days.experiment
+                    and assignments.assignment_date = days.assignment_date
+            ) as of_day
             group by arm, guardrail_events
         ) as sums
 

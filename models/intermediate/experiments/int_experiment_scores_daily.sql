@@ -52,10 +52,13 @@ final as (
                 -- NULL for those that no score led to.
                 score_bin,
                 {{ outcome_sums() }}
-            from assignments
-            where
-                assignments.experiment = days.experiment
-                and assignments.assignment_date = days.assignment_date
+            from (
+                select assignments.*
+                from assignments
+                where
+                    assignments.experiment = days.experiment
+                    and assignments.assignment_date = days.assignment_date
+            ) as of_day
             group by arm, score_bin
         ) as sums
 

@@ -132,9 +132,9 @@ answers as (
         max(labels.n_outcomes) filter (where questions.role = 'redeemed') as n_redeemed,
         max(labels.outcome_amount) filter (where questions.role = 'redeemed') as redeemed_amount,
         coalesce(bool_or(questions.role = 'redeemed'), false) as is_redemption_known,
-        jsonb_agg(questions.event_type order by questions.event_type)
-            filter (where questions.role = 'guardrail' and labels.n_outcomes > 0)
-            as guardrail_events
+        jsonb_agg(questions.event_type order by questions.event_type) filter (
+            where questions.role = 'guardrail' and labels.n_outcomes > 0
+        ) as guardrail_events
     from selected_assignments as assignments
     inner join questions
         on assignments.experiment = questions.experiment

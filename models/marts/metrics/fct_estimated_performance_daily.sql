@@ -60,8 +60,8 @@ counts as (
 
 ),
 
--- Each histogram is unfolded by itself: joined first and ranked together, the planner would rank them
--- all once for each.
+-- Each histogram is unfolded by itself: joined first and ranked together, the planner would rank
+-- them all once for each.
 ranks as (
 
     select
