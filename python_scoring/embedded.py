@@ -16,6 +16,20 @@ from python_scoring.errors import LeadlightError
 
 DATABASE = "leadlight"
 
+# Postgres as it comes is set for many small questions on a small machine. Here a few build tables
+# of millions of rows: they sort in memory, write no log of a table that they create (it is on disk
+# before they commit), and are not made to write everything out every few minutes.
+SERVER_SETTINGS = {
+    "shared_buffers": "256MB",
+    "work_mem": "64MB",
+    "maintenance_work_mem": "256MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "30min",
+    "random_page_cost": "1.1",
+}
+
 PROFILE = """\
 # Written by `leadlight db start`; the embedded database listens on this Unix socket alone.
 leadlight:
@@ -29,7 +43,7 @@ leadlight:
       password: ""
       dbname: {dbname}
       schema: leadlight
-      threads: 4
+      threads: {threads}
 """
 
 
@@ -50,7 +64,8 @@ def state_dir(project_dir: Path) -> Path:
 def start(folder: Path) -> str:
     """Start the server that keeps its data in `folder`, if it is not running; return its URL.
 
-    Writes `folder`/profiles.yml, so that dbt and the job find the server.
+    Writes `folder`/profiles.yml, so that dbt and the job find the server. A new server is told
+    SERVER_SETTINGS, some of which it takes at a start alone.
 
     Raises:
         LeadlightError: the server does not start.
@@ -74,8 +89,20 @@ def start(folder: Path) -> str:
             "select 1 from pg_database where datname = %s", [DATABASE]
         ).fetchone()
         if not exists:
+            for name, value in SERVER_SETTINGS.items():
+                connection.execute(f"alter system set {name} = '{value}'")
             connection.execute(f"create database {DATABASE}")
-    profile = PROFILE.format(host=host, port=info.port, user=server.postgres_user, dbname=DATABASE)
+    if not exists:
+        server.stop()
+        server.start()
+    profile = PROFILE.format(
+        host=host,
+        port=info.port,
+        user=server.postgres_user,
+        dbname=DATABASE,
+        # Each keeps a core busy, and more than there are would wait for each other.
+        threads=os.cpu_count() or 1,
+    )
     (folder / "profiles.yml").write_text(profile, encoding="utf-8")
     return url(folder)
 
