@@ -3,8 +3,7 @@
     {%- set source = arg_dict["temp_relation"] -%}
     {%- set unique_key = arg_dict["unique_key"] -%}
     {%- set key = unique_key if unique_key is string else unique_key | join(", ") -%}
-    {%- set names = arg_dict["dest_columns"] | map(attribute="name") | list -%}
-    {%- set columns = get_quoted_csv(names) -%}
+    {%- set columns = get_quoted_csv(arg_dict["dest_columns"] | map(attribute="name")) -%}
 
     delete from {{ target }}
     where ({{ key }}) in (select {{ key }} from {{ source }});
@@ -12,5 +11,5 @@
     insert into {{ target }} ({{ columns }})
     select {{ columns }}
     from {{ source }}
-    where {{ "as_of_at" if "as_of_at" in names else "change_number" }} is not null
+    where change_number is not null
 {% endmacro %}

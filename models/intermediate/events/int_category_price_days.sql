@@ -49,15 +49,23 @@ touched_days as (
 
 selected_views as (
 
-    select priced_views.*
-    from priced_views
     {% if is_incremental() %}
-    -- Bounds that the index on `occurred_at` knows.
-    inner join touched_days
-        on
-            priced_views.day_ends_at = touched_days.day_ends_at
-            and priced_views.occurred_at > touched_days.day_ends_at - {{ interval_of(2, 'day') }}
-            and priced_views.occurred_at <= touched_days.day_ends_at
+    -- Day by day through the index on `occurred_at`, whose bounds a day with 25 hours keeps.
+    select of_day.*
+    from touched_days
+    cross join
+        lateral (
+            select priced_views.*
+            from priced_views
+            where
+                priced_views.day_ends_at = touched_days.day_ends_at
+                and priced_views.occurred_at
+                > touched_days.day_ends_at - {{ interval_of(2, 'day') }}
+                and priced_views.occurred_at <= touched_days.day_ends_at
+            offset 0 -- noqa: AM09
+        ) as of_day
+    {% else %}
+    select * from priced_views
     {% endif %}
 
 ),

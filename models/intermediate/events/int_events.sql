@@ -3,9 +3,10 @@
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='fail',
+        post_hook='{{ analyze_once() }}',
         indexes=[
             {'columns': ['event_id'], 'unique': true},
-            {'columns': ['user_id', 'event_type']},
+            {'columns': ['user_id', 'occurred_at']},
             {'columns': ['occurred_at']},
             {'columns': ['change_number']},
             {'columns': ['delivery_id']},

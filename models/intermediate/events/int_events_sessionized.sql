@@ -4,6 +4,7 @@
         incremental_strategy='delete+insert',
         unique_key=['user_id', 'occurred_at', 'event_id'],
         on_schema_change='fail',
+        post_hook='{{ analyze_once() }}',
         indexes=[
             {'columns': ['user_id', 'occurred_at']},
             {'columns': ['session_id']},
@@ -14,47 +15,80 @@
     )
 }}
 
-with events as (
+-- Two CTEs, since one that is read twice would be written to disk.
+with told_events as (
 
     select * from {{ ref('int_events') }}
-    {% if is_incremental() %}
-    -- One new event can join two visits, or begin one: the person's visits are drawn anew.
-    where
-        user_id in (
-            select new_events.user_id
-            from {{ ref('int_events') }} as new_events
-            where new_events.change_number > {{ newest_change_number(this) }}
-        )
-    {% endif %}
+    where session_id is not null
 
 ),
 
+untold_events as (
+
+    select * from {{ ref('int_events') }}
+    where session_id is null
+
+),
+
+{% if is_incremental() %}
+
+-- One new event can join two visits, or begin one: where nobody told of visits, all of the person's
+-- are drawn anew.
+touched_visits as (
+
+    select distinct
+        user_id,
+        session_id
+    from {{ ref('int_events') }}
+    where change_number > {{ newest_change_number(this) }}
+
+),
+
+{% endif %}
+
+-- Who sends the event tells which visit it belongs to.
+told_visits as (
+
+    select
+        *,
+        session_id as session_name,
+        first_value(occurred_at) over visits as session_started_at,
+        row_number() over visits as session_event_number
+    from told_events
+    {% if is_incremental() %}
+    where
+        (user_id, session_id) in (
+            select
+                touched_visits.user_id,
+                touched_visits.session_id
+            from touched_visits
+        )
+    {% endif %}
+    window visits as (
+        partition by user_id, session_id
+        order by occurred_at, event_id
+    )
+
+),
+
+-- Nobody told: a visit ends where the person pauses for long.
 with_gaps as (
 
     select
         *,
         lag(occurred_at) over (
-            partition by user_id, session_id
+            partition by user_id
             order by occurred_at, event_id
         ) as previous_occurred_at
-    from events
-
-),
-
-with_starts as (
-
-    select
-        *,
-        case
-            when session_id is not null then 0
-            when previous_occurred_at is null then 1
-            when
-                occurred_at - previous_occurred_at
-                > {{ interval_of(var('session_timeout_minutes'), 'minute') }}
-                then 1
-            else 0
-        end as is_session_start
-    from with_gaps
+    from untold_events
+    {% if is_incremental() %}
+    where
+        user_id in (
+            select touched_visits.user_id
+            from touched_visits
+            where touched_visits.session_id is null
+        )
+    {% endif %}
 
 ),
 
@@ -62,39 +96,51 @@ with_numbers as (
 
     select
         *,
-        sum(is_session_start) over (
-            partition by user_id, session_id
+        count(*) filter (
+            where
+            occurred_at - previous_occurred_at
+            > {{ interval_of(var('session_timeout_minutes'), 'minute') }}
+        ) over (
+            partition by user_id
             order by occurred_at, event_id
             rows between unbounded preceding and current row
-        ) as session_number
-    from with_starts
+        ) as visit_number
+    from with_gaps
 
 ),
 
-with_session_starts as (
+derived_visits as (
 
     select
         *,
-        min(occurred_at) over (
-            partition by user_id, session_id, session_number
-        ) as session_started_at
+        first_value(occurred_at) over visits as session_started_at,
+        row_number() over visits as session_event_number
     from with_numbers
+    window visits as (
+        partition by user_id, visit_number
+        order by occurred_at, event_id
+    )
 
 ),
 
+{% set columns = [
+    'event_id', 'user_id', 'session_id', 'event_type', 'properties', 'amount', 'occurred_at',
+    'session_started_at', 'session_event_number',
+] | join(', ') %}
 named as (
 
     select
-        *,
-        coalesce(
-            session_id,
-            user_id || '@' || {{ seconds_between("timestamptz 'epoch'", 'session_started_at') }}
-        ) as session_name,
-        row_number() over (
-            partition by user_id, session_id, session_number
-            order by occurred_at, event_id
-        ) as session_event_number
-    from with_session_starts
+        {{ columns }},
+        session_name
+    from told_visits
+
+    union all
+
+    select
+        {{ columns }},
+        user_id || '@' || {{ seconds_between("timestamptz 'epoch'", 'session_started_at') }}
+            as session_name
+    from derived_visits
 
 ),
 

@@ -4,6 +4,7 @@
         incremental_strategy='delete+insert',
         unique_key=['user_id', 'day_ends_at', 'event_type'],
         on_schema_change='fail',
+        post_hook='{{ analyze_once() }}',
         indexes=[
             {'columns': ['user_id', 'day_ends_at']},
             {'columns': ['change_number']},
@@ -11,28 +12,57 @@
     )
 }}
 
+-- A day holds its end and not its beginning, so that the days up to a moment hold what had happened
+-- by then, that moment included.
 with events as (
 
-    select * from {{ ref('int_events_sessionized') }}
-    {% if is_incremental() %}
-    where
-        user_id in (
-            select new_events.user_id
-            from {{ ref('int_events_sessionized') }} as new_events
-            where new_events.change_number > {{ newest_change_number(this) }}
-        )
-    {% endif %}
+    select
+        user_id,
+        event_type,
+        amount,
+        occurred_at,
+        {{ end_of_day('occurred_at') }} as day_ends_at
+    from {{ ref('int_events') }}
 
 ),
 
--- A day holds its end and not its beginning, so that the days up to a moment hold what had happened
--- by then, that moment included.
-with_days as (
+{% if is_incremental() %}
 
-    select
-        *,
+-- Asked of the model and not of the CTE, which Postgres would write to disk if it were read twice.
+touched_days as (
+
+    select distinct
+        user_id,
+        event_type,
         {{ end_of_day('occurred_at') }} as day_ends_at
-    from events
+    from {{ ref('int_events') }}
+    where change_number > {{ newest_change_number(this) }}
+
+),
+
+{% endif %}
+
+selected_events as (
+
+    {% if is_incremental() %}
+    -- Day by day through the index on `occurred_at`, whose bounds a day with 25 hours keeps.
+    select of_day.*
+    from touched_days
+    cross join
+        lateral (
+            select events.*
+            from events
+            where
+                events.user_id = touched_days.user_id
+                and events.event_type = touched_days.event_type
+                and events.day_ends_at = touched_days.day_ends_at
+                and events.occurred_at > touched_days.day_ends_at - {{ interval_of(2, 'day') }}
+                and events.occurred_at <= touched_days.day_ends_at
+            offset 0 -- noqa: AM09
+        ) as of_day
+    {% else %}
+    select * from events
+    {% endif %}
 
 ),
 
@@ -46,7 +76,7 @@ user_days as (
         coalesce(sum(amount), 0) as sum_amount,
         min(occurred_at) as first_occurred_at,
         max(occurred_at) as last_occurred_at
-    from with_days
+    from selected_events
     group by user_id, event_type, day_ends_at
 
 ),
@@ -54,33 +84,19 @@ user_days as (
 final as (
 
     select
-        user_days.user_id,
+        user_id,
 
-        user_days.event_type,
+        event_type,
 
-        user_days.n_events,
-        user_days.sum_amount,
+        n_events,
+        sum_amount,
 
-        user_days.day_ends_at,
-        user_days.first_occurred_at,
-        user_days.last_occurred_at,
+        day_ends_at,
+        first_occurred_at,
+        last_occurred_at,
         {{ next_change_number() }} as change_number
 
     from user_days
-    {% if is_incremental() %}
-    left join {{ this }} as known
-        on
-            user_days.user_id = known.user_id
-            and user_days.event_type = known.event_type
-            and user_days.day_ends_at = known.day_ends_at
-    -- A day on which nothing new happened stays as it is.
-    where
-        known.user_id is null
-        or known.n_events != user_days.n_events
-        or known.sum_amount != user_days.sum_amount
-        or known.first_occurred_at != user_days.first_occurred_at
-        or known.last_occurred_at != user_days.last_occurred_at
-    {% endif %}
 
 )
 

@@ -146,8 +146,6 @@ touched as (
 
 ),
 
-{% endif %}
-
 selected_requests as (
 
     select
@@ -156,23 +154,24 @@ selected_requests as (
         as_of_at,
         max(delivery_id) as delivery_id,
         max(loaded_at) as loaded_at
-    from {% if is_incremental() %} touched {% else %} requests {% endif %}
+    from touched
     group by label_name, entity_id, as_of_at
 
 ),
 
+{% endif %}
+
 windows as (
 
     select
-        selected_requests.*,
+        selected.*,
         rules.entity,
         rules.outcome_event,
         rules.label_rule,
-        selected_requests.as_of_at + {{ interval_of('rules.horizon_days', 'day') }}
-            as horizon_ends_at
-    from selected_requests
+        selected.as_of_at + {{ interval_of('rules.horizon_days', 'day') }} as horizon_ends_at
+    from {{ 'selected_requests' if is_incremental() else 'requests' }} as selected
     inner join rules
-        on selected_requests.label_name = rules.label_name
+        on selected.label_name = rules.label_name
 
 ),
 
@@ -235,20 +234,46 @@ kinds as (
 
 ),
 
--- One row per event and kind of outcome that it is; `*` is any event at all.
+-- Whom any event at all is asked of: few, where events are many.
+asked_of_any as (
+
+    select distinct
+        entity,
+        entity_id
+    from windows
+    where outcome_event = '*'
+
+),
+
+-- One row per event and kind of outcome that it is. A visit is its session_id, whoever of several
+-- people sent it.
 outcome_events as (
 
     select
         kinds.entity,
         kinds.outcome_event,
-        -- A visit is its session_id, whoever of several people sent it.
         case kinds.entity when 'user' then events.user_id else events.session_id end as entity_id,
         events.amount,
         events.occurred_at
     from {{ ref('int_events_sessionized') }} as events
     inner join kinds
-        on kinds.outcome_event in (events.event_type, '*')
-    where events.occurred_at > (select min(windows.as_of_at) from windows)
+        on events.event_type = kinds.outcome_event
+
+    {% for entity, id in [('user', 'user_id'), ('session', 'session_id')] %}
+    union all
+
+    select
+        '{{ entity }}' as entity,
+        '*' as outcome_event,
+        events.{{ id }} as entity_id,
+        events.amount,
+        events.occurred_at
+    from {{ ref('int_events_sessionized') }} as events
+    inner join asked_of_any
+        on
+            events.{{ id }} = asked_of_any.entity_id
+            and asked_of_any.entity = '{{ entity }}'
+    {% endfor %}
 
 ),
 

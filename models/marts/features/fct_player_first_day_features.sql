@@ -4,6 +4,7 @@
         incremental_strategy='delete+insert',
         unique_key='entity_id',
         on_schema_change='fail',
+        post_hook='{{ analyze_once() }}',
         indexes=[
             {'columns': ['entity_id'], 'unique': true},
             {'columns': ['as_of_at']},

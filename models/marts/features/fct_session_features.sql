@@ -4,6 +4,7 @@
         incremental_strategy='replace_touched',
         unique_key='entity_id',
         on_schema_change='fail',
+        post_hook='{{ analyze_once() }}',
         indexes=[
             {'columns': ['entity_id'], 'unique': true},
             {'columns': ['user_id']},
@@ -115,6 +116,15 @@ events as (
 
 ),
 
+told_events as (
+
+    select
+        *,
+        event_type in (select click_types.event_type from click_types) as is_click
+    from events
+
+),
+
 -- Where several people send one session_id (somebody signs in, say), it is one visit all the same,
 -- and belongs to the person of its first event.
 visit_events as (
@@ -122,9 +132,29 @@ visit_events as (
     select
         *,
         first_value(user_id) over visits as visitor_id,
-        first_value(occurred_at) over visits as visit_started_at
-    from events
-    window visits as (partition by session_id order by occurred_at, event_id)
+        first_value(occurred_at) over visits as visit_started_at,
+        count(*) filter (where is_click) over visits as click_number
+    from told_events
+    window visits as (
+        partition by session_id
+        order by occurred_at, event_id
+        rows unbounded preceding
+    )
+
+),
+
+-- A visit is scored at its fifth click or ten minutes into it, whichever is first.
+visits as (
+
+    select
+        *,
+        least(
+            min(occurred_at)
+            filter (where is_click and click_number = {{ var('session_scoring_clicks') }})
+                over (partition by session_id),
+            visit_started_at + {{ interval_of(var('session_scoring_minutes'), 'minute') }}
+        ) as as_of_at
+    from visit_events
 
 ),
 
@@ -133,8 +163,11 @@ clicks as (
     select
         visitor_id,
         session_id,
+        event_id,
         occurred_at,
         visit_started_at,
+        as_of_at,
+        click_number,
         coalesce(
             {{ json_text('properties', "'page'") }}, {{ json_text('properties', "'path'") }}
         ) as page,
@@ -142,76 +175,29 @@ clicks as (
         {{ json_text('properties', "'category'") }} as category,
         {{ json_number('properties', "'price'") }} as price,
         {{ json_text('properties', "'device'") }} as device,
-        {{ json_text('properties', "'country'") }} as country,
-        row_number() over (
-            partition by session_id
-            order by occurred_at, event_id
-        ) as click_number
-    from visit_events
-    where event_type in (select click_types.event_type from click_types)
-
-),
-
--- A visit is scored at its fifth click or ten minutes into it, whichever is first.
-visits as (
-
-    select
-        session_id,
-        least(
-            min(occurred_at) filter (where click_number = {{ var('session_scoring_clicks') }}),
-            min(visit_started_at) + {{ interval_of(var('session_scoring_minutes'), 'minute') }}
-        ) as as_of_at
-    from clicks
-    group by session_id
-
-),
-
-ripe_visits as (
-
-    select *
+        {{ json_text('properties', "'country'") }} as country
     from visits
     where
-        as_of_at <= {{ as_of() }}
-        {% if is_incremental() %}
-        -- A clock that was put back takes nothing away.
-        or as_of_at <= (select seen.as_of_at from seen)
-        {% endif %}
-
-),
-
-touched_visits as (
-
-    {% if is_incremental() %}
-    select session_id from changed_visits
-
-    union
-
-    -- The moment of scoring came since.
-    select ripe_visits.session_id
-    from ripe_visits
-    cross join seen
-    where ripe_visits.as_of_at > seen.as_of_at
-    {% else %}
-    select session_id from ripe_visits
-    {% endif %}
+        is_click
+        and occurred_at <= as_of_at
+        and (
+            as_of_at <= {{ as_of() }}
+            {% if is_incremental() %}
+            -- A clock that was put back takes nothing away.
+            or as_of_at <= (select seen.as_of_at from seen)
+            {% endif %}
+        )
 
 ),
 
 known_clicks as (
 
     select
-        clicks.*,
-        ripe_visits.as_of_at,
-        lag(clicks.page) over (
-            partition by clicks.session_id
-            order by clicks.click_number
-        ) as previous_page,
-        max(clicks.click_number) over (partition by clicks.session_id) as last_click_number
+        *,
+        lag(page) over visits as previous_page,
+        lead(event_id) over visits is null as is_last_click
     from clicks
-    inner join ripe_visits
-        on
-            clicks.session_id = ripe_visits.session_id
-            and clicks.occurred_at <= ripe_visits.as_of_at
+    window visits as (partition by session_id order by occurred_at, event_id)
 
 ),
 
@@ -241,8 +227,13 @@ category_means as (
             categories.category = price_days.category
             and days.day_ends_at = price_days.day_ends_at
     where
-        days.day_ends_at <= (select max(ripe_visits.as_of_at) from ripe_visits)
-        and days.day_ends_at >= (select min(first_days.day_ends_at) from price_days as first_days)
+        days.day_ends_at >= (select min(first_days.day_ends_at) from price_days as first_days)
+        and (
+            days.day_ends_at <= {{ as_of() }}
+            {% if is_incremental() %}
+            or days.day_ends_at <= (select seen.as_of_at from seen)
+            {% endif %}
+        )
 
 ),
 
@@ -262,11 +253,11 @@ priced_clicks as (
 features as (
 
     select
-        visitor_id,
         session_id,
-        as_of_at,
-        max(page) filter (where click_number = last_click_number) as last_page,
-        max(category) filter (where click_number = last_click_number) as last_category,
+        min(visitor_id) as visitor_id,
+        min(as_of_at) as as_of_at,
+        max(page) filter (where is_last_click) as last_page,
+        max(category) filter (where is_last_click) as last_category,
         max(device) filter (where click_number = 1) as device,
         max(country) filter (where click_number = 1) as country,
         count(*) as n_clicks,
@@ -285,16 +276,34 @@ features as (
         cast(extract(isodow from {{ reporting_time('min(visit_started_at)') }}) as integer)
             as started_weekday
     from priced_clicks
-    group by visitor_id, session_id, as_of_at
+    group by session_id
 
 ),
+
+{% if is_incremental() %}
+
+touched_visits as (
+
+    select session_id from changed_visits
+
+    union
+
+    -- The moment of scoring came since.
+    select features.session_id
+    from features
+    cross join seen
+    where features.as_of_at > seen.as_of_at
+
+),
+
+{% endif %}
 
 -- A touched visit that is no more, or not yet ripe, comes with empty columns: that row is how
 -- replace_touched learns of it.
 final as (
 
     select
-        touched_visits.session_id as entity_id,
+        {{ 'touched_visits' if is_incremental() else 'features' }}.session_id as entity_id,
         features.visitor_id as user_id,
 
         features.last_page,
@@ -317,13 +326,15 @@ final as (
         features.is_bounce_so_far,
 
         features.as_of_at,
-        {{ next_change_number() }} as change_number
+        case when features.session_id is not null then {{ next_change_number() }} end
+            as change_number
 
+    {% if is_incremental() %}
     from touched_visits
     left join features
         on touched_visits.session_id = features.session_id
-    {% if not is_incremental() %}
-    where features.as_of_at is not null
+    {% else %}
+    from features
     {% endif %}
 
 )

@@ -2,8 +2,9 @@
     config(
         materialized='incremental',
         incremental_strategy='replace_touched',
-        unique_key='entity_id',
+        unique_key=['entity_id', 'as_of_at'],
         on_schema_change='fail',
+        post_hook='{{ analyze_once() }}',
         indexes=[
             {'columns': ['entity_id', 'as_of_at'], 'unique': true},
             {'columns': ['as_of_at']},
@@ -43,34 +44,55 @@ ripe_weeks as (
 
 ),
 
+{% if is_incremental() %}
+
+-- Asked of the model and not of the CTE, which Postgres would write to disk if it were read twice.
 touched_subscribers as (
 
-    {% if is_incremental() %}
-    -- Asked of the model and not of the CTE, which Postgres would write to disk if it were read
-    -- more than once.
-    select subscriptions.user_id
+    select distinct subscriptions.user_id
     from subscriptions
     inner join {{ ref('int_user_days') }} as new_days
         on subscriptions.user_id = new_days.user_id
     where new_days.change_number > {{ newest_change_number(this) }}
 
-    union
+),
 
-    -- A week began since: every active subscriber gets a new row.
-    select subscriptions.user_id
+{% endif %}
+
+-- Point in time: a subscription that ends later is active now, whoever knows better today.
+all_active_weeks as (
+
+    select
+        subscriptions.*,
+        ripe_weeks.as_of_at,
+        ripe_weeks.week_began_at,
+        ripe_weeks.four_weeks_began_at
     from subscriptions
     inner join ripe_weeks
         on
             subscriptions.started_at <= ripe_weeks.as_of_at
             and (subscriptions.ended_at is null or subscriptions.ended_at > ripe_weeks.as_of_at)
+    -- The calendar begins long before the first subscription.
     where
-        ripe_weeks.as_of_at > (
+        ripe_weeks.as_of_at >= (
+            select min(first_subscriptions.started_at)
+            from subscriptions as first_subscriptions
+        )
+
+),
+
+active_weeks as (
+
+    select *
+    from all_active_weeks
+    {% if is_incremental() %}
+    where
+        user_id in (select touched_subscribers.user_id from touched_subscribers)
+        -- A week began since: every active subscriber gets a new row.
+        or as_of_at > (
             select coalesce(max(known.as_of_at), cast('-infinity' as timestamptz))
             from {{ this }} as known
         )
-    {% else %}
-    select distinct user_id
-    from subscriptions
     {% endif %}
 
 ),
@@ -80,47 +102,17 @@ user_days as (
     {% if is_incremental() %}
     -- Person by person through the index: left to itself, the planner would read the whole table.
     select of_subscriber.*
-    from touched_subscribers
+    from (select distinct user_id from active_weeks) as subscribers
     cross join
         lateral (
             select user_days.*
             from {{ ref('int_user_days') }} as user_days
-            where user_days.user_id = touched_subscribers.user_id
+            where user_days.user_id = subscribers.user_id
             offset 0 -- noqa: AM09
         ) as of_subscriber
     {% else %}
     select * from {{ ref('int_user_days') }}
     {% endif %}
-
-),
-
-selected_subscriptions as (
-
-    select *
-    from subscriptions
-    where user_id in (select touched_subscribers.user_id from touched_subscribers)
-
-),
-
--- Point in time: a subscription that ends later is active now, whoever knows better today.
-active_weeks as (
-
-    select
-        subscriptions.*,
-        ripe_weeks.as_of_at,
-        ripe_weeks.week_began_at,
-        ripe_weeks.four_weeks_began_at
-    from selected_subscriptions as subscriptions
-    inner join ripe_weeks
-        on
-            subscriptions.started_at <= ripe_weeks.as_of_at
-            and (subscriptions.ended_at is null or subscriptions.ended_at > ripe_weeks.as_of_at)
-    -- The calendar begins long before the first subscription.
-    where
-        ripe_weeks.as_of_at >= (
-            select min(first_subscriptions.started_at)
-            from selected_subscriptions as first_subscriptions
-        )
 
 ),
 
@@ -221,12 +213,34 @@ features as (
 
 ),
 
--- A touched subscriber who is active in no week any more comes with empty columns: that row
--- is how replace_touched learns of it.
-final as (
+{% if is_incremental() %}
+
+touched_weeks as (
 
     select
-        touched_subscribers.user_id as entity_id,
+        user_id,
+        as_of_at
+    from features
+
+    union
+
+    -- An end that arrives late takes weeks away.
+    select
+        known.entity_id as user_id,
+        known.as_of_at
+    from {{ this }} as known
+    where known.entity_id in (select touched_subscribers.user_id from touched_subscribers)
+
+),
+
+{% endif %}
+
+-- A week that is no more comes with empty columns: that row is how replace_touched learns of it.
+final as (
+
+    {% set weeks = 'touched_weeks' if is_incremental() else 'features' %}
+    select
+        {{ weeks }}.user_id as entity_id,
 
         features.plan,
         features.counts_7d,
@@ -241,14 +255,17 @@ final as (
 
         features.has_subscribed_before,
 
-        features.as_of_at,
-        {{ next_change_number() }} as change_number
+        {{ weeks }}.as_of_at,
+        case when features.user_id is not null then {{ next_change_number() }} end as change_number
 
-    from touched_subscribers
+    {% if is_incremental() %}
+    from touched_weeks
     left join features
-        on touched_subscribers.user_id = features.user_id
-    {% if not is_incremental() %}
-    where features.as_of_at is not null
+        on
+            touched_weeks.user_id = features.user_id
+            and touched_weeks.as_of_at = features.as_of_at
+    {% else %}
+    from features
     {% endif %}
 
 )
