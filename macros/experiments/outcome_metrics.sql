@@ -1,24 +1,18 @@
 {% macro outcome_metrics(sums, margin) -%}
-    {#- An order's amount is what was paid, after the coupon; the margin is of the price before it. -#}
-    {%- set m = "cast(" ~ margin ~ " as numeric)" -%}
     (
-        values
-        ('conversion', cast({{ sums }}.n_converted as numeric), {{ sums }}.n_converted),
-        ('revenue', {{ sums }}.sum_revenue, {{ sums }}.sum_squared_revenue),
-        (
-            'margin',
-            {{ m }} * ({{ sums }}.sum_revenue + {{ sums }}.sum_redeemed),
-            {{ m }} * {{ m }} * (
-                {{ sums }}.sum_squared_revenue + 2 * {{ sums }}.sum_revenue_redeemed
-                + {{ sums }}.sum_squared_redeemed
-            )
-        ),
-        (
-            'net_money',
-            {{ m }} * {{ sums }}.sum_revenue - (1 - {{ m }}) * {{ sums }}.sum_redeemed,
-            {{ m }} * {{ m }} * {{ sums }}.sum_squared_revenue
-            - 2 * {{ m }} * (1 - {{ m }}) * {{ sums }}.sum_revenue_redeemed
-            + (1 - {{ m }}) * (1 - {{ m }}) * {{ sums }}.sum_squared_redeemed
-        )
+        select
+            weights.metric,
+            {{ outcome_total('weights', sums ~ '.n_converted', sums ~ '.sum_revenue', sums ~ '.sum_redeemed') }}
+                as total,
+            weights.of_conversion * {{ sums }}.n_converted
+            + weights.of_revenue * weights.of_revenue * {{ sums }}.sum_squared_revenue
+            + 2 * weights.of_revenue * weights.of_redeemed * {{ sums }}.sum_revenue_redeemed
+            + weights.of_redeemed * weights.of_redeemed * {{ sums }}.sum_squared_redeemed
+                as total_of_squares,
+            weights.of_revenue * {{ sums }}.sum_revenue_redeemed
+            + weights.of_redeemed * {{ sums }}.sum_squared_redeemed
+                as total_by_redeemed
+        from {{ outcome_weights(margin) }}
+            as weights (metric, of_conversion, of_revenue, of_redeemed)
     )
 {%- endmacro %}

@@ -1,19 +1,14 @@
 {% macro outcome_sums() -%}
-    {#- Zeros change no sum, and most people bring nothing. -#}
     count(*) as n_assigned,
     count(*) filter (where label_status = 'pending') as n_pending,
     count(*) filter (where is_mature) as n_mature,
-    count(*) filter (where is_mature and n_outcomes > 0) as n_converted,
-    coalesce(sum(outcome_amount) filter (where is_mature and outcome_amount != 0), 0)
-        as sum_revenue,
-    coalesce(sum(outcome_amount * outcome_amount) filter (where is_mature and outcome_amount != 0), 0)
+    count(*) filter (where is_converted) as n_converted,
+    coalesce(sum(outcome_amount) filter (where has_revenue), 0) as sum_revenue,
+    coalesce(sum(outcome_amount * outcome_amount) filter (where has_revenue), 0)
         as sum_squared_revenue,
-    coalesce(sum(redeemed_amount) filter (where is_mature and redeemed_amount != 0), 0)
-        as sum_redeemed,
-    coalesce(
-        sum(redeemed_amount * redeemed_amount) filter (where is_mature and redeemed_amount != 0), 0
-    ) as sum_squared_redeemed,
-    coalesce(
-        sum(outcome_amount * redeemed_amount) filter (where is_mature and redeemed_amount != 0), 0
-    ) as sum_revenue_redeemed
+    coalesce(sum(redeemed_amount) filter (where has_redeemed), 0) as sum_redeemed,
+    coalesce(sum(redeemed_amount * redeemed_amount) filter (where has_redeemed), 0)
+        as sum_squared_redeemed,
+    coalesce(sum(outcome_amount * redeemed_amount) filter (where has_redeemed), 0)
+        as sum_revenue_redeemed
 {%- endmacro %}

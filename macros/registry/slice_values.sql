@@ -1,15 +1,14 @@
 {% macro slice_values() -%}
-    {#- A case must have a condition, and no task may have slices. -#}
-    case task
-        when null then null
-        {%- for name, entry in prediction_tasks().items() if entry.get('slices') %}
-        when {{ sql_literal(name, 'text') }} then array[
-            'all', arm
-            {%- for slice in entry.slices -%}
-                , coalesce({{ json_text('attributes', sql_literal(slice, 'text')) }}, 'unknown')
-            {%- endfor -%}
-        ]
-        {%- endfor %}
-        else array['all', arm]
-    end
+    {#- Columns and no array, which takes longer to make and to compare than all that is counted. -#}
+    {%- for column in slice_columns() %}
+        {%- set position = loop.index0 %}
+        case task
+            {%- for name, entry in prediction_tasks().items() %}
+                {%- for slice in (entry.get('slices') or [])[position:position + 1] %}
+            when {{ sql_literal(name, 'text') }}
+                then coalesce({{ json_text('attributes', sql_literal(slice, 'text')) }}, 'unknown')
+                {%- endfor %}
+            {%- endfor %}
+        end as {{ column }},
+    {%- endfor %}
 {%- endmacro %}

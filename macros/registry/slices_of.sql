@@ -1,5 +1,6 @@
 {% macro slices_of(alias) -%}
-    {#- The names stand in the order of `slice_values`. -#}
+    {#- The names stand in the order of the columns; a task with fewer slices has NULL in the rest.
+        A case must have a condition, and no task may have slices. -#}
     unnest(
         case {{ alias }}.task
             when null then null
@@ -11,6 +12,9 @@
             {%- endfor %}
             else array['all', 'arm']
         end,
-        {{ alias }}.slice_values
+        array[
+            'all', {{ alias }}.arm
+            {%- for column in slice_columns() %}, {{ alias }}.{{ column }}{% endfor -%}
+        ]
     )
 {%- endmacro %}

@@ -18,7 +18,7 @@ with predictions as (
     -- A score is no answer to a task that asks for something else.
     select
         *,
-        {{ slice_values() }} as slice_values,
+        {{ slice_values() }}
         label_status = 'mature' as is_mature,
         label = 1 as is_positive,
         score >= threshold as is_predicted_positive,
@@ -77,7 +77,10 @@ combinations as (
         task,
         model_version,
         run_kind,
-        slice_values,
+        arm,
+        {% for column in slice_columns() %}
+        {{ column }},
+        {% endfor %}
 
         count(*) as n_predictions,
         count(*) filter (where label_status = 'pending') as n_pending,
@@ -112,7 +115,10 @@ combinations as (
         task,
         model_version,
         run_kind,
-        slice_values,
+        arm,
+        {% for column in slice_columns() %}
+        {{ column }},
+        {% endfor %}
         prediction_date
 
 ),

@@ -15,8 +15,8 @@ with predictions as (
 
     -- An amount is no answer to a task that asks for something else.
     select
-        *,
-        {{ slice_values() }} as slice_values
+        {{ slice_values() }}
+        *
     from {{ ref('int_labelled_predictions') }}
     where predicted_value is not null and {{ asks_for('regression') }}
 

@@ -23,7 +23,7 @@ with predictions as (
     -- A score is no answer to a task that asks for something else.
     select
         *,
-        {{ slice_values() }} as slice_values,
+        {{ slice_values() }}
         {{ histogram_bin('score') }} as score_bin,
         label_status = 'mature' as is_mature,
         {{ in_trillionths('score') }} as score_in_trillionths
@@ -78,7 +78,10 @@ final as (
 
                 select
                     days.task,
-                    predictions.slice_values,
+                    predictions.arm,
+                    {% for column in slice_columns() %}
+                    predictions.{{ column }},
+                    {% endfor %}
                     predictions.score_bin,
                     count(*) as n_predictions,
                     count(*) filter (where predictions.is_mature) as n_mature,
@@ -89,13 +92,23 @@ final as (
                         sum(predictions.score_in_trillionths) filter (where predictions.is_mature),
                         0
                     ) as sum_mature_score
-                from predictions
-                where
-                    predictions.task = days.task
-                    and predictions.model_version = days.model_version
-                    and predictions.run_kind = days.run_kind
-                    and predictions.prediction_date = days.prediction_date
-                group by predictions.slice_values, predictions.score_bin
+                from (
+                    select predictions.*
+                    from predictions
+                    where
+                        predictions.task = days.task
+                        and predictions.model_version = days.model_version
+                        and predictions.run_kind = days.run_kind
+                        and predictions.prediction_date = days.prediction_date
+                    -- By itself: pulled up, an expression is computed in each place that uses it.
+                    offset 0 -- noqa: AM09
+                ) as predictions
+                group by
+                    predictions.arm,
+                    {% for column in slice_columns() %}
+                    predictions.{{ column }},
+                    {% endfor %}
+                    predictions.score_bin
 
             ),
 

@@ -21,7 +21,7 @@ registered_arms as (
 
 covariates as (
 
-    select * from {{ ref('int_experiment_covariates_daily') }}
+    select * from {{ ref('int_experiment_covariate_totals') }}
 
 ),
 
@@ -219,26 +219,22 @@ shares as (
 
 -- Were the arms alike beforehand? ----------------------------------------------------------------
 
-covariate_totals as (
+covariate_means as (
 
     select
         covariates.experiment,
         covariates.arm,
         covariates.covariate,
         covariates.arm = experiments.control_arm as is_control,
-        sum(covariates.n_mature) as n,
-        {{ ratio('sum(covariates.sum_covariate)', 'sum(covariates.n_mature)') }} as mean,
+        covariates.n_mature as n,
+        {{ ratio('covariates.sum_covariate', 'covariates.n_mature') }} as mean,
         {{ sample_covariance(
-            'sum(covariates.n_mature)',
-            'sum(covariates.sum_covariate)',
-            'sum(covariates.sum_covariate)',
-            'sum(covariates.sum_squared_covariate)'
+            'covariates.n_mature', 'covariates.sum_covariate', 'covariates.sum_covariate',
+            'covariates.sum_squared_covariate'
         ) }} as variance
     from covariates
     inner join experiments
         on covariates.experiment = experiments.experiment
-    group by
-        covariates.experiment, covariates.arm, covariates.covariate, experiments.control_arm
 
 ),
 
@@ -254,8 +250,8 @@ imbalances as (
             '(treated.mean - control.mean)'
             ~ ' / nullif(sqrt(treated.variance / treated.n + control.variance / control.n), 0)'
         ) }} as p_value
-    from covariate_totals as treated
-    inner join covariate_totals as control
+    from covariate_means as treated
+    inner join covariate_means as control
         on
             treated.experiment = control.experiment
             and treated.covariate = control.covariate

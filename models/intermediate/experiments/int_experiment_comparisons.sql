@@ -1,3 +1,5 @@
+{{ config(materialized='table', post_hook='analyze {{ this }}') }}
+
 {%- set key = [
     'slice_name', 'slice_value', 'window_name', 'window_start_date', 'window_end_date',
 ] -%}
@@ -42,8 +44,7 @@ arms as (
     inner join experiments
         on windows.experiment = experiments.experiment
     cross join
-        lateral {{ outcome_metrics('windows', 'experiments.margin') }}
-            as metrics (metric, total, total_of_squares)
+        lateral {{ outcome_metrics('windows', 'experiments.margin') }} as metrics
 
 ),
 

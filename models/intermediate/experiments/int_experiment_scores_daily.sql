@@ -17,7 +17,7 @@ with assignments as (
     select
         *,
         {{ histogram_bin('score') }} as score_bin,
-        label_status = 'mature' as is_mature
+        {{ outcome_conditions() }}
     from {{ ref('int_labelled_assignments') }}
     where label_status != 'undefined'
 
@@ -36,7 +36,7 @@ days as (
 
 ),
 
--- As in `int_experiment_daily`.
+-- As in `int_experiment_combinations_daily`.
 final as (
 
     select
@@ -51,13 +51,25 @@ final as (
                 arm,
                 -- NULL for those that no score led to.
                 score_bin,
-                {{ outcome_sums() }}
+                {{ outcome_sums() }},
+                -- What a covariate needs: `int_experiment_covariate_totals`. Whole numbers are
+                -- several times as fast to add up as decimals.
+                trim_scale({{ exact_sum('score', 'is_mature') }}) as sum_score,
+                trim_scale({{ exact_sum('score * score', 'is_mature') }}) as sum_squared_score,
+                trim_scale({{ exact_sum('score', 'is_converted') }}) as sum_score_converted,
+                coalesce(sum(cast(score as numeric) * outcome_amount) filter (where has_revenue), 0)
+                    as sum_score_revenue,
+                coalesce(
+                    sum(cast(score as numeric) * redeemed_amount) filter (where has_redeemed), 0
+                ) as sum_score_redeemed
             from (
                 select assignments.*
                 from assignments
                 where
                     assignments.experiment = days.experiment
                     and assignments.assignment_date = days.assignment_date
+                -- By itself: pulled up, an expression is computed in each place that uses it.
+                offset 0 -- noqa: AM09
             ) as of_day
             group by arm, score_bin
         ) as sums

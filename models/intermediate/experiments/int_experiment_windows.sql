@@ -1,3 +1,5 @@
+{{ config(materialized='table', post_hook='analyze {{ this }}') }}
+
 {%- set key = 'experiment, arm, slice_name, slice_value' -%}
 with statistics as (
 
@@ -8,12 +10,6 @@ with statistics as (
 scores as (
 
     select * from {{ ref('int_experiment_scores_daily') }}
-
-),
-
-deciles as (
-
-    select * from {{ ref('int_experiment_score_deciles') }}
 
 ),
 
@@ -65,20 +61,71 @@ totals_to_date as (
 
 ),
 
+score_bins as (
+
+    select
+        experiment,
+        arm,
+        score_bin,
+        {% for name in experiment_sums() %}
+        sum({{ name }}) as {{ name }}{% if not loop.last %},{% endif %}
+        {% endfor %}
+    from scores
+    where score_bin is not null
+    group by experiment, arm, score_bin
+
+),
+
+people_by_score as (
+
+    select
+        experiment,
+        score_bin,
+        sum(n_mature) as n_mature
+    from score_bins
+    group by experiment, score_bin
+
+),
+
+cumulated as (
+
+    select
+        *,
+        sum(n_mature) over (partition by experiment order by score_bin) as n_through,
+        sum(n_mature) over (partition by experiment) as n_all
+    from people_by_score
+
+),
+
+-- A bin goes as a whole to the tenth that the middle of its people belongs to. Bins in which
+-- everybody is pending would share the middle of their neighbour.
+deciles as (
+
+    select
+        experiment,
+        score_bin,
+        cast(1 + least(9, div(5 * (2 * n_through - n_mature), n_all)) as integer) as score_decile
+    from cumulated
+    where n_all > 0
+
+),
+
 by_score as (
 
     select
-        scores.experiment,
-        scores.arm,
+        score_bins.experiment,
+        score_bins.arm,
         'score_decile' as slice_name,
         {% for name in experiment_sums() %}
-        cast(sum(scores.{{ name }}) as {{ type_of_sum(name) }}) as {{ name }},
+        cast(sum(score_bins.{{ name }}) as {{ type_of_sum(name) }}) as {{ name }},
         {% endfor %}
         cast(deciles.score_decile as text) as slice_value
-    from scores
+    from score_bins
     inner join deciles
-        on scores.experiment = deciles.experiment and scores.score_bin = deciles.score_bin
-    group by scores.experiment, scores.arm, deciles.score_decile
+        on
+            score_bins.experiment = deciles.experiment
+            and score_bins.score_bin = deciles.score_bin
+    group by score_bins.experiment, score_bins.arm, deciles.score_decile
 
 ),
 

@@ -5,52 +5,48 @@ with comparisons as (
 
 ),
 
-statistics as (
+experiments as (
 
-    select * from {{ ref('int_experiment_daily') }}
-    where slice_name = 'all'
-
-),
-
-margins as (
-
-    select
-        experiment,
-        offered_event,
-        cast(margin as numeric) as m
-    from {{ ref('dim_experiments') }}
+    select * from {{ ref('dim_experiments') }}
 
 ),
 
 totals as (
 
     select
-        statistics.experiment,
-        statistics.arm,
-        cast(sum(statistics.n_mature) as bigint) as n_mature,
+        experiment,
+        arm,
+        {% for name in experiment_sums() + ['n_offered', 'n_redeemed', 'sum_offered'] %}
+        cast(sum({{ name }}) as {{ type_of_sum(name) }}) as {{ name }}
+        {%- if not loop.last %},{% endif %}
+        {% endfor %}
+    from {{ ref('int_experiment_daily') }}
+    where slice_name = 'all'
+    group by experiment, arm
+
+),
+
+with_net_money as (
+
+    select
+        totals.experiment,
+        totals.arm,
+        totals.n_mature,
         -- Where no event tells of offers, they are not known to be none.
-        cast(sum(statistics.n_offered) filter (where margins.offered_event is not null) as bigint)
-            as n_offered,
-        cast(sum(statistics.n_redeemed) as bigint) as n_redeemed,
-        sum(statistics.sum_offered) as sum_offered,
-        sum(statistics.sum_redeemed) as sum_redeemed,
-        sum(statistics.sum_squared_redeemed) as sum_squared_redeemed,
-        -- An order's amount is what was paid, after the coupon; margin is of the price before it.
-        sum(margins.m * statistics.sum_revenue - (1 - margins.m) * statistics.sum_redeemed)
-            as sum_net,
-        sum(
-            margins.m * margins.m * statistics.sum_squared_revenue
-            - 2 * margins.m * (1 - margins.m) * statistics.sum_revenue_redeemed
-            + (1 - margins.m) * (1 - margins.m) * statistics.sum_squared_redeemed
-        ) as sum_squared_net,
-        sum(
-            margins.m * statistics.sum_revenue_redeemed
-            - (1 - margins.m) * statistics.sum_squared_redeemed
-        ) as sum_net_redeemed
-    from statistics
-    inner join margins
-        on statistics.experiment = margins.experiment
-    group by statistics.experiment, statistics.arm
+        case when experiments.offered_event is not null then totals.n_offered end as n_offered,
+        totals.n_redeemed,
+        totals.sum_offered,
+        totals.sum_redeemed,
+        totals.sum_squared_redeemed,
+        metrics.total as sum_net,
+        metrics.total_of_squares as sum_squared_net,
+        metrics.total_by_redeemed as sum_net_redeemed
+    from totals
+    inner join experiments
+        on totals.experiment = experiments.experiment
+    cross join
+        lateral {{ outcome_metrics('totals', 'experiments.margin') }} as metrics
+    where metrics.metric = 'net_money'
 
 ),
 
@@ -68,7 +64,7 @@ moments as (
         / nullif(n_mature, 0) as redeemed_variance,
         {{ sample_covariance('n_mature', 'sum_net', 'sum_redeemed', 'sum_net_redeemed') }}
         / nullif(n_mature, 0) as net_redeemed_covariance
-    from totals
+    from with_net_money
 
 ),
 

@@ -1,8 +1,7 @@
-{%- set sums = experiment_sums() -%}
 with windows as (
 
     select * from {{ ref('int_experiment_windows') }}
-    where window_name = 'all' and slice_name = 'all'
+    where window_name = 'all' and slice_name in ('all', 'score_decile')
 
 ),
 
@@ -12,37 +11,25 @@ experiments as (
 
 ),
 
-scores as (
-
-    select * from {{ ref('int_experiment_scores_daily') }}
-
-),
-
-deciles as (
-
-    select * from {{ ref('int_experiment_score_deciles') }}
-
-),
-
 covariates as (
 
-    select * from {{ ref('int_experiment_covariates_daily') }}
+    select * from {{ ref('int_experiment_covariate_totals') }}
 
 ),
 
--- As they are ------------------------------------------------------------------------------------
-
-arms as (
+-- Of each arm, and of each tenth of its scores.
+means as (
 
     select
         windows.experiment,
         windows.arm,
         windows.arm = experiments.control_arm as is_control,
         experiments.control_arm,
+        windows.slice_name,
+        windows.slice_value,
         metrics.metric,
         windows.n_mature,
         metrics.total,
-        metrics.total_of_squares,
         {{ ratio('metrics.total', 'windows.n_mature') }} as mean,
         {{ sample_covariance(
             'windows.n_mature', 'metrics.total', 'metrics.total', 'metrics.total_of_squares'
@@ -52,10 +39,11 @@ arms as (
     inner join experiments
         on windows.experiment = experiments.experiment
     cross join
-        lateral {{ outcome_metrics('windows', 'experiments.margin') }}
-            as metrics (metric, total, total_of_squares)
+        lateral {{ outcome_metrics('windows', 'experiments.margin') }} as metrics
 
 ),
+
+-- As they are ------------------------------------------------------------------------------------
 
 pairs as (
 
@@ -66,21 +54,20 @@ pairs as (
         treated.metric,
         treated.n_mature,
         treated.total,
-        treated.total_of_squares,
         treated.mean,
         treated.variance_of_mean,
         control.n_mature as control_n_mature,
         control.total as control_total,
-        control.total_of_squares as control_total_of_squares,
         control.mean as control_mean,
         control.variance_of_mean as control_variance_of_mean
-    from arms as treated
-    inner join arms as control
+    from means as treated
+    inner join means as control
         on
             treated.experiment = control.experiment
+            and treated.slice_name = control.slice_name
             and treated.metric = control.metric
             and control.is_control
-    where not treated.is_control
+    where treated.slice_name = 'all' and not treated.is_control
 
 ),
 
@@ -112,45 +99,6 @@ plain as (
 
 -- Compared within tenths of the score, then averaged over all ------------------------------------
 
-strata as (
-
-    select
-        scores.experiment,
-        scores.arm,
-        {% for name in sums %}
-        cast(sum(scores.{{ name }}) as {{ type_of_sum(name) }}) as {{ name }},
-        {% endfor %}
-        deciles.score_decile
-    from scores
-    inner join deciles
-        on scores.experiment = deciles.experiment and scores.score_bin = deciles.score_bin
-    group by scores.experiment, scores.arm, deciles.score_decile
-
-),
-
-strata_of_arms as (
-
-    select
-        strata.experiment,
-        strata.arm,
-        strata.score_decile,
-        strata.arm = experiments.control_arm as is_control,
-        metrics.metric,
-        strata.n_mature,
-        {{ ratio('metrics.total', 'strata.n_mature') }} as mean,
-        {{ sample_covariance(
-            'strata.n_mature', 'metrics.total', 'metrics.total', 'metrics.total_of_squares'
-        ) }}
-        / nullif(strata.n_mature, 0) as variance_of_mean
-    from strata
-    inner join experiments
-        on strata.experiment = experiments.experiment
-    cross join
-        lateral {{ outcome_metrics('strata', 'experiments.margin') }}
-            as metrics (metric, total, total_of_squares)
-
-),
-
 -- Every tenth in which anybody of the arm or of its control has matured.
 paired_strata as (
 
@@ -160,20 +108,18 @@ paired_strata as (
         pairs.control_arm,
         pairs.metric,
         {% for name in ['n_mature', 'mean', 'variance_of_mean'] %}
-        max(strata_of_arms.{{ name }}) filter (where not strata_of_arms.is_control) as {{ name }},
-        max(strata_of_arms.{{ name }}) filter (where strata_of_arms.is_control)
-            as control_{{ name }},
+        max(strata.{{ name }}) filter (where not strata.is_control) as {{ name }},
+        max(strata.{{ name }}) filter (where strata.is_control) as control_{{ name }},
         {% endfor %}
-        strata_of_arms.score_decile
+        strata.slice_value as score_decile
     from pairs
-    inner join strata_of_arms
+    inner join means as strata
         on
-            pairs.experiment = strata_of_arms.experiment
-            and pairs.metric = strata_of_arms.metric
-            and (strata_of_arms.is_control or pairs.arm = strata_of_arms.arm)
-    where strata_of_arms.n_mature > 0
-    group by
-        pairs.experiment, pairs.arm, pairs.control_arm, pairs.metric, strata_of_arms.score_decile
+            pairs.experiment = strata.experiment
+            and pairs.metric = strata.metric
+            and (strata.is_control or pairs.arm = strata.arm)
+    where strata.slice_name = 'score_decile' and strata.n_mature > 0
+    group by pairs.experiment, pairs.arm, pairs.control_arm, pairs.metric, strata.slice_value
 
 ),
 
@@ -246,60 +192,29 @@ post_stratified_with_lift as (
 
 -- What a covariate knew beforehand is taken off --------------------------------------------------
 
-covariate_totals as (
-
-    select
-        experiment,
-        arm,
-        covariate,
-        sum(n_mature) as n_mature,
-        sum(n_converted) as n_converted,
-        sum(sum_revenue) as sum_revenue,
-        sum(sum_redeemed) as sum_redeemed,
-        sum(sum_covariate) as sum_covariate,
-        sum(sum_squared_covariate) as sum_squared_covariate,
-        sum(sum_covariate_converted) as sum_covariate_converted,
-        sum(sum_covariate_revenue) as sum_covariate_revenue,
-        sum(sum_covariate_redeemed) as sum_covariate_redeemed
-    from covariates
-    group by experiment, arm, covariate
-
-),
-
 products as (
 
     select
         totals.experiment,
         totals.arm,
         totals.covariate,
-        metrics.metric,
+        weights.metric,
         totals.n_mature as n,
         totals.sum_covariate as x,
         totals.sum_squared_covariate as xx,
-        metrics.y,
-        metrics.xy
-    from covariate_totals as totals
+        {{ outcome_total(
+            'weights', 'totals.n_converted', 'totals.sum_revenue', 'totals.sum_redeemed'
+        ) }} as y,
+        {{ outcome_total(
+            'weights', 'totals.sum_covariate_converted', 'totals.sum_covariate_revenue',
+            'totals.sum_covariate_redeemed'
+        ) }} as xy
+    from covariates as totals
     inner join experiments
         on totals.experiment = experiments.experiment
     cross join
-        lateral (
-            values
-            ('conversion', totals.n_converted, totals.sum_covariate_converted),
-            ('revenue', totals.sum_revenue, totals.sum_covariate_revenue),
-            (
-                'margin',
-                cast(experiments.margin as numeric) * (totals.sum_revenue + totals.sum_redeemed),
-                cast(experiments.margin as numeric)
-                * (totals.sum_covariate_revenue + totals.sum_covariate_redeemed)
-            ),
-            (
-                'net_money',
-                cast(experiments.margin as numeric) * totals.sum_revenue
-                - (1 - cast(experiments.margin as numeric)) * totals.sum_redeemed,
-                cast(experiments.margin as numeric) * totals.sum_covariate_revenue
-                - (1 - cast(experiments.margin as numeric)) * totals.sum_covariate_redeemed
-            )
-        ) as metrics (metric, y, xy)
+        lateral {{ outcome_weights('experiments.margin') }}
+            as weights (metric, of_conversion, of_revenue, of_redeemed)
 
 ),
 
@@ -439,16 +354,30 @@ known as (
 
 ),
 
-margins as (
+differences as (
 
     select
         *,
         mean - control_mean as difference,
         sqrt(variance_of_mean + control_variance_of_mean) as standard_error,
-        {{ student_t_quantile('0.975', 'degrees_of_freedom') }} as t_quantile,
         max(case when estimator = 'plain' then variance_of_mean + control_variance_of_mean end)
             over (partition by experiment, arm, metric) as plain_variance
     from known
+
+),
+
+-- By itself: pulled up, the quantile would be computed in every place that it is used.
+margins as (
+
+    select
+        differences.*,
+        quantiles.t_quantile
+    from differences
+    cross join
+        lateral (
+            select {{ student_t_quantile('0.975', 'differences.degrees_of_freedom') }} as t_quantile
+            limit 1 -- noqa: AM09
+        ) as quantiles
 
 ),
 

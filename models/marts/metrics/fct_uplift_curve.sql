@@ -40,8 +40,7 @@ metrics as (
     inner join experiments
         on bins.experiment = experiments.experiment
     cross join
-        lateral {{ outcome_metrics('bins', 'experiments.margin') }}
-            as metrics (metric, total, total_of_squares)
+        lateral {{ outcome_metrics('bins', 'experiments.margin') }} as metrics
     where metrics.metric = 'net_money' and bins.n_mature > 0
 
 ),
