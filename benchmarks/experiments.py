@@ -10,11 +10,12 @@ from python_scoring.dbt_runner import run_dbt
 
 # The daily statistics of labelled assignments, and all that is computed from them alone.
 MODELS = (
+    "int_experiment_combinations_daily",
     "int_experiment_daily",
     "int_experiment_scores_daily",
     "int_experiment_covariates_daily",
+    "int_experiment_covariate_totals",
     "int_experiment_guardrails_daily",
-    "int_experiment_score_deciles",
     "int_experiment_windows",
     "int_experiment_comparisons",
     "int_experiment_checks",

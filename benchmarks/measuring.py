@@ -68,11 +68,11 @@ class PeakMemory:
 
 @contextmanager
 def watched(server_pid: int, client_pid: int) -> Iterator[PeakMemory]:
-    """Watch the memory of a server and a client, ten times a second."""
+    """Watch the memory of a server and a client, once a second: a look takes a while itself."""
     peak, done = PeakMemory(), threading.Event()
 
     def watch() -> None:
-        while PROC.is_dir() and not done.wait(0.1):
+        while PROC.is_dir() and not done.wait(1):
             peak.see(server_pid, client_pid)
 
     thread = threading.Thread(target=watch)

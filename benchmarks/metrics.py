@@ -29,6 +29,7 @@ MODELS = (
     "fct_calibration",
     "fct_threshold_curve",
     "fct_operating_point",
+    "fct_estimated_performance_daily",
 )
 STATISTICS = ("int_classification_daily", "int_score_histograms", "int_score_histogram_weeks")
 DASHBOARDS = {
@@ -39,6 +40,7 @@ DASHBOARDS = {
     "fct_calibration": "true",
     "fct_threshold_curve": "window_name = 'last_28_days'",
     "fct_operating_point": "true",
+    "fct_estimated_performance_daily": "prediction_date >= %(since)s",
 }
 N_QUESTIONS = 40
 

@@ -35,10 +35,11 @@ GROUND = ("+int_labelled_assignments",)
 MODELS = (
     "dim_experiments",
     "dim_experiment_arms",
+    "int_experiment_combinations_daily",
     "int_experiment_daily",
     "int_experiment_scores_daily",
     "int_experiment_covariates_daily",
-    "int_experiment_score_deciles",
+    "int_experiment_covariate_totals",
     "int_experiment_windows",
     "int_experiment_comparisons",
     "fct_experiment_estimates",
