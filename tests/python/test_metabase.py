@@ -53,8 +53,9 @@ CopyDatabase = Callable[[Settings, str], Settings]
 def built(
     simulated: Settings, copy_database: CopyDatabase, server: dict[str, str | int]
 ) -> Iterator[Settings]:
-    """A built database in which the reader may read."""
+    """A built database in which the reader may read, with a second paying arm."""
     settings = copy_database(simulated, "read")
+    add_an_arm(settings, "letter")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEADLIGHT_READER_PASSWORD", "only to read")
         for _ in range(2):
@@ -63,6 +64,26 @@ def built(
     # A role belongs to the whole server.
     execute(settings, f"drop owned by {READER}")
     execute(settings, f"drop role {READER}")
+
+
+def add_an_arm(settings: Settings, name: str) -> None:
+    """Have every mart say of another arm what it says of the paying one."""
+    columns = fetch(
+        settings,
+        "select table_schema || '.' || table_name, array_agg(cast(column_name as text)) "
+        "from information_schema.columns natural join information_schema.tables "
+        "where table_schema = any(%s) and table_type = 'BASE TABLE' "
+        "group by 1 having 'arm' = any(array_agg(cast(column_name as text)))",
+        [list(MART_SCHEMAS)],
+    )
+    assert len(columns) > 8
+    for mart, names in columns:
+        values = ", ".join(f"'{name}'" if column == "arm" else column for column in names)
+        execute(
+            settings,
+            f"insert into {mart} ({', '.join(names)}) select {values} from {mart} "
+            "where arm = 'coupon'",
+        )
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +197,19 @@ def test_metrics_and_slices_of_an_experiment_can_be_chosen(as_reader: Settings) 
     for values in ({"metric": "conversion"}, {"experiment_slice": chosen}):
         rows = answers(as_reader, question, **values)
         assert rows and rows != everybody, values
+
+
+@pytest.mark.parametrize(
+    "name", ["Cumulative uplift", "Uplift by tenth of the score", "Uplift by week"]
+)
+def test_each_of_several_arms_has_lines_of_its_own(as_reader: Settings, name: str) -> None:
+    def points(**filters: str) -> Counter[str]:
+        query = QUESTIONS[f"Coupon money: {name}"]["sql"]
+        return Counter(row["series"] for row in answers(as_reader, query, **filters))
+
+    coupon, letter = points(arm="coupon"), points(arm="letter")
+    assert letter == {line.replace(" coupon:", " letter:"): n for line, n in coupon.items()}
+    assert coupon and coupon + letter == points()
 
 
 def test_assigned_so_far_ends_with_all_that_were_assigned(as_reader: Settings) -> None:

@@ -10,7 +10,6 @@
             {'columns': ['session_id']},
             {'columns': ['session_started_at']},
             {'columns': ['change_number']},
-            {'columns': ['event_type', 'change_number']},
         ]
     )
 }}
