@@ -2,8 +2,9 @@
     (
         select
             weights.metric,
-            {{ outcome_total('weights', sums ~ '.n_converted', sums ~ '.sum_revenue', sums ~ '.sum_redeemed') }}
-                as total,
+            {{ outcome_total(
+                'weights', sums ~ '.n_converted', sums ~ '.sum_revenue', sums ~ '.sum_redeemed'
+            ) }} as total,
             weights.of_conversion * {{ sums }}.n_converted
             + weights.of_revenue * weights.of_revenue * {{ sums }}.sum_squared_revenue
             + 2 * weights.of_revenue * weights.of_redeemed * {{ sums }}.sum_revenue_redeemed

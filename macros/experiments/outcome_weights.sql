@@ -1,5 +1,6 @@
 {% macro outcome_weights(margin) -%}
-    {#- An order's amount is what was paid, after the coupon; the margin is of the price before it. -#}
+    {#- An order's amount is what was paid, after the coupon; the margin is of the price before
+        it. -#}
     {%- set m = "cast(" ~ margin ~ " as numeric)" -%}
     (
         values

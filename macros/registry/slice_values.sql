@@ -1,5 +1,6 @@
 {% macro slice_values() -%}
-    {#- Columns and no array, which takes longer to make and to compare than all that is counted. -#}
+    {#- Columns and no array, which takes longer to make and to compare than all that is
+        counted. -#}
     {%- for column in slice_columns() %}
         {%- set position = loop.index0 %}
         case task

@@ -53,8 +53,8 @@ days as (
 
 ),
 
--- As in `int_experiment_combinations_daily`. A day keeps a row even if nobody counts any more, so that it
--- replaces what stood there.
+-- As in `int_experiment_combinations_daily`. A day keeps a row even if nobody counts any more, so
+-- that it replaces what stood there.
 final as (
 
     select
