@@ -38,6 +38,7 @@ MODELS = (
     "int_experiment_combinations_daily",
     "int_experiment_daily",
     "int_experiment_scores_daily",
+    "int_experiment_score_totals",
     "int_experiment_covariates_daily",
     "int_experiment_covariate_totals",
     "int_experiment_windows",

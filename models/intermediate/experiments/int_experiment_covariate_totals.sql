@@ -5,8 +5,7 @@
 ] -%}
 with scores as (
 
-    select * from {{ ref('int_experiment_scores_daily') }}
-    where score_bin is not null
+    select * from {{ ref('int_experiment_score_totals') }}
 
 ),
 

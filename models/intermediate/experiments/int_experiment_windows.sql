@@ -7,9 +7,9 @@ with statistics as (
 
 ),
 
-scores as (
+score_bins as (
 
-    select * from {{ ref('int_experiment_scores_daily') }}
+    select * from {{ ref('int_experiment_score_totals') }}
 
 ),
 
@@ -58,21 +58,6 @@ totals_to_date as (
             and cells.slice_name = statistics.slice_name
             and cells.slice_value = statistics.slice_value
             and days.assignment_date = statistics.assignment_date
-
-),
-
-score_bins as (
-
-    select
-        experiment,
-        arm,
-        score_bin,
-        {% for name in experiment_sums() %}
-        sum({{ name }}) as {{ name }}{% if not loop.last %},{% endif %}
-        {% endfor %}
-    from scores
-    where score_bin is not null
-    group by experiment, arm, score_bin
 
 ),
 

@@ -1,27 +1,12 @@
-with scores as (
+with bins as (
 
-    select * from {{ ref('int_experiment_scores_daily') }}
-    where score_bin is not null
+    select * from {{ ref('int_experiment_score_totals') }}
 
 ),
 
 experiments as (
 
     select * from {{ ref('dim_experiments') }}
-
-),
-
-bins as (
-
-    select
-        experiment,
-        arm,
-        {% for name in experiment_sums() %}
-        sum({{ name }}) as {{ name }},
-        {% endfor %}
-        score_bin
-    from scores
-    group by experiment, arm, score_bin
 
 ),
 
