@@ -18,7 +18,7 @@ demo: dbt_packages/.installed
 test: dbt_packages/.installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: dbt_packages/.installed
 	@$(BIN)/ruff check .

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -27,6 +28,25 @@ ON_THE_LAST_DAY = json.dumps({"as_of": "2025-06-30 00:00:00+00"})
 # Now; what is asked every Monday and every month is asked once or twice after the last event, and
 # no more.
 ONCE_MATURE = json.dumps({"calendar_end_date": "2025-07-15"})
+# Variables that are read when a model is built, and change nothing in how the project is parsed.
+MOMENTS = ("as_of", "calendar_end_date")
+
+# Their files are begun first, so that no process is left alone with one at the end.
+LONGEST = (
+    "increments",
+    "dbt_build",
+    "loop",
+    "real_data",
+    "tasks",
+    "cli_errors",
+    "comparison_oracle",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take minutes first."""
+    ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
 def real_data(name: str) -> Path:
@@ -125,6 +145,42 @@ def dbt_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DBT_TARGET_PATH", str(tmp_path_factory.mktemp("target")))
         patch.setenv("DBT_LOG_PATH", str(tmp_path_factory.mktemp("logs")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parsed_once() -> Iterator[None]:
+    """Let dbt keep what it parsed for another database or another moment: no node is different.
+
+    It would begin anew for each, and take a third of the time of all tests.
+    """
+    from dbt.parser.manifest import ManifestLoader
+
+    is_partial_parsable = ManifestLoader.is_partial_parsable
+    lasting_variables: dict[str, dict[str, Any]] = {}
+
+    def is_partial_parsable_for_another(loader: Any, saved: Any) -> Any:
+        project, before, now = loader.root_project, saved.state_check, loader.manifest.state_check
+        lasting_variables[now.vars_hash.checksum] = {
+            name: value for name, value in project.cli_vars.items() if name not in MOMENTS
+        }
+        if (
+            lasting_variables.get(before.vars_hash.checksum)
+            == lasting_variables[now.vars_hash.checksum]
+        ):
+            before.vars_hash = now.vars_hash
+        before.profile_hash = now.profile_hash
+        models = [model.node_relation for model in saved.semantic_models.values()]
+        for node in (*saved.nodes.values(), *saved.sources.values(), *models):
+            if node.relation_name:
+                node.relation_name = node.relation_name.replace(
+                    f'"{node.database}"', f'"{project.credentials.database}"'
+                )
+            node.database = project.credentials.database
+        return is_partial_parsable(loader, saved)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ManifestLoader, "is_partial_parsable", is_partial_parsable_for_another)
         yield
 
 
