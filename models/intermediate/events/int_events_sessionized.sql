@@ -71,14 +71,16 @@ told_visits as (
 ),
 
 -- Nobody told: a visit ends where the person pauses for long.
-with_gaps as (
+with_pauses as (
 
     select
         *,
-        lag(occurred_at) over (
-            partition by user_id
-            order by occurred_at, event_id
-        ) as previous_occurred_at
+        row_number() over person as person_event_number,
+        coalesce(
+            occurred_at - lag(occurred_at) over person
+            > {{ interval_of(var('session_timeout_minutes'), 'minute') }},
+            true
+        ) as is_first_of_visit
     from untold_events
     {% if is_incremental() %}
     where
@@ -88,36 +90,27 @@ with_gaps as (
             where touched_visits.session_id is null
         )
     {% endif %}
+    window person as (
+        partition by user_id
+        order by occurred_at, event_id
+    )
 
 ),
 
-with_numbers as (
-
-    select
-        *,
-        count(*) filter (
-            where
-            occurred_at - previous_occurred_at
-            > {{ interval_of(var('session_timeout_minutes'), 'minute') }}
-        ) over (
-            partition by user_id
-            order by occurred_at, event_id
-            rows between unbounded preceding and current row
-        ) as visit_number
-    from with_gaps
-
-),
-
+-- Of the newest event so far that began a visit: in the same order, so that nothing is sorted anew.
 derived_visits as (
 
     select
         *,
-        first_value(occurred_at) over visits as session_started_at,
-        row_number() over visits as session_event_number
-    from with_numbers
-    window visits as (
-        partition by user_id, visit_number
+        max(case when is_first_of_visit then occurred_at end) over so_far as session_started_at,
+        person_event_number
+        - max(case when is_first_of_visit then person_event_number end) over so_far
+        + 1 as session_event_number
+    from with_pauses
+    window so_far as (
+        partition by user_id
         order by occurred_at, event_id
+        rows unbounded preceding
     )
 
 ),

@@ -143,22 +143,7 @@ visit_events as (
 
 ),
 
--- A visit is scored at its fifth click or ten minutes into it, whichever is first.
-visits as (
-
-    select
-        *,
-        least(
-            min(occurred_at)
-            filter (where is_click and click_number = {{ var('session_scoring_clicks') }})
-                over (partition by session_id),
-            visit_started_at + {{ interval_of(var('session_scoring_minutes'), 'minute') }}
-        ) as as_of_at
-    from visit_events
-
-),
-
-clicks as (
+timely_clicks as (
 
     select
         visitor_id,
@@ -166,7 +151,6 @@ clicks as (
         event_id,
         occurred_at,
         visit_started_at,
-        as_of_at,
         click_number,
         coalesce(
             {{ json_text('properties', "'page'") }}, {{ json_text('properties', "'path'") }}
@@ -176,17 +160,30 @@ clicks as (
         {{ json_number('properties', "'price'") }} as price,
         {{ json_text('properties', "'device'") }} as device,
         {{ json_text('properties', "'country'") }} as country
-    from visits
+    from visit_events
     where
         is_click
-        and occurred_at <= as_of_at
-        and (
-            as_of_at <= {{ as_of() }}
-            {% if is_incremental() %}
-            -- A clock that was put back takes nothing away.
-            or as_of_at <= (select seen.as_of_at from seen)
-            {% endif %}
-        )
+        and occurred_at
+        <= visit_started_at + {{ interval_of(var('session_scoring_minutes'), 'minute') }}
+
+),
+
+-- A visit is scored at its fifth click or ten minutes into it, whichever is first.
+visits as (
+
+    select
+        *,
+        lag(page) over clicks as previous_page,
+        lead(occurred_at) over clicks as next_occurred_at,
+        -- The time of the fifth click, counted from this one.
+        least(
+            lead(
+                occurred_at, cast({{ var('session_scoring_clicks') }} - click_number as integer)
+            ) over clicks,
+            visit_started_at + {{ interval_of(var('session_scoring_minutes'), 'minute') }}
+        ) as as_of_at
+    from timely_clicks
+    window clicks as (partition by session_id order by occurred_at, event_id)
 
 ),
 
@@ -194,10 +191,17 @@ known_clicks as (
 
     select
         *,
-        lag(page) over visits as previous_page,
-        lead(event_id) over visits is null as is_last_click
-    from clicks
-    window visits as (partition by session_id order by occurred_at, event_id)
+        coalesce(next_occurred_at > as_of_at, true) as is_last_click
+    from visits
+    where
+        occurred_at <= as_of_at
+        and (
+            as_of_at <= {{ as_of() }}
+            {% if is_incremental() %}
+            -- A clock that was put back takes nothing away.
+            or as_of_at <= (select seen.as_of_at from seen)
+            {% endif %}
+        )
 
 ),
 
