@@ -18,8 +18,8 @@ bins as (
         sum(n_predictions) as n_predictions,
         sum(n_mature) as n_mature,
         sum(n_positives) as n_positives,
-        sum(sum_score) as sum_score,
-        sum(sum_mature_score) as sum_mature_score
+        sum(sum_score) * 1e-12 as sum_score,
+        sum(sum_mature_score) * 1e-12 as sum_mature_score
     from {{ ref('int_score_histogram_daily') }}
     group by task, model_version, run_kind, slice_name, slice_value, prediction_date
 

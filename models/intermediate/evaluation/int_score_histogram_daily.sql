@@ -17,8 +17,8 @@ bins as (
         cast(bins.n_predictions as bigint) as n_predictions,
         cast(bins.n_mature as bigint) as n_mature,
         cast(bins.n_positives as bigint) as n_positives,
-        bins.sum_score * 1e-12 as sum_score,
-        bins.sum_mature_score * 1e-12 as sum_mature_score,
+        bins.sum_score,
+        bins.sum_mature_score,
 
         histograms.prediction_date,
         histograms.change_number

@@ -12,17 +12,7 @@
     )
 }}
 
-with histograms as (
-
-    select
-        *,
-        {{ week_start('prediction_date') }} as week_start_date
-    from {{ ref('int_score_histograms') }}
-
-),
-
--- Read from the table and not from the CTE, which would be written out if it were read twice.
-weeks as (
+with weeks as (
 
     select distinct
         task,
@@ -36,24 +26,15 @@ weeks as (
 
 ),
 
-bins as (
+-- With every slice that is in the week, those of its untouched days too.
+slices as (
 
-    select
-        histograms.task,
-        histograms.model_version,
-        histograms.run_kind,
+    select distinct
+        weeks.*,
         histograms.slice_name,
-        histograms.slice_value,
-        bins.score_bin,
-        sum(bins.n_predictions) as n_predictions,
-        sum(bins.n_mature) as n_mature,
-        sum(bins.n_positives) as n_positives,
-        sum(bins.sum_score) as sum_score,
-        sum(bins.sum_mature_score) as sum_mature_score,
-        histograms.week_start_date,
-        max(histograms.change_number) as change_number
+        histograms.slice_value
     from weeks
-    inner join histograms
+    inner join {{ ref('int_score_histograms') }} as histograms
         on
             weeks.task = histograms.task
             and weeks.model_version = histograms.model_version
@@ -61,47 +42,48 @@ bins as (
             -- By the days, for the index.
             and histograms.prediction_date
             between weeks.week_start_date and weeks.week_start_date + 6
-    cross join lateral {{ histogram_bins('histograms') }}
-    group by
-        histograms.task,
-        histograms.model_version,
-        histograms.run_kind,
-        histograms.slice_name,
-        histograms.slice_value,
-        histograms.week_start_date,
-        bins.score_bin
 
 ),
 
--- As in `int_score_histogram_windows`: sorted by bin alone, then hashed.
-ordered_bins as (
-
-    select * from bins
-    order by score_bin
-
-),
-
+-- One by one: of all at once, the keys of every bin would be hashed and compared.
 final as (
 
     select
-        task,
-        model_version,
-        run_kind,
-        slice_name,
-        slice_value,
-
-        array_agg(score_bin) as score_bins,
-        array_agg(n_predictions) as n_predictions,
-        array_agg(n_mature) as n_mature,
-        array_agg(n_positives) as n_positives,
-        array_agg(sum_score) as sum_score,
-        array_agg(sum_mature_score) as sum_mature_score,
-
-        week_start_date,
-        max(change_number) as change_number
-
-    from ordered_bins
-    group by task, model_version, run_kind, slice_name, slice_value, week_start_date
+        slices.task,
+        slices.model_version,
+        slices.run_kind,
+        slices.slice_name,
+        slices.slice_value,
+        histograms.*,
+        slices.week_start_date
+    from slices
+    cross join
+        lateral (
+            select
+                {{ histogram_arrays() }},
+                max(change_number) as change_number
+            from (
+                select
+                    bins.score_bin,
+                    cast(sum(bins.n_predictions) as integer) as n_predictions,
+                    cast(sum(bins.n_mature) as integer) as n_mature,
+                    cast(sum(bins.n_positives) as integer) as n_positives,
+                    cast(sum(bins.sum_score) as bigint) as sum_score,
+                    cast(sum(bins.sum_mature_score) as bigint) as sum_mature_score,
+                    max(histograms.change_number) as change_number
+                from {{ ref('int_score_histograms') }} as histograms
+                cross join lateral {{ histogram_bins('histograms') }}
+                where
+                    slices.task = histograms.task
+                    and slices.model_version = histograms.model_version
+                    and slices.run_kind = histograms.run_kind
+                    and slices.slice_name = histograms.slice_name
+                    and slices.slice_value = histograms.slice_value
+                    and histograms.prediction_date
+                    between slices.week_start_date and slices.week_start_date + 6
+                group by bins.score_bin
+            ) as bins
+        ) as histograms
 
 )
 

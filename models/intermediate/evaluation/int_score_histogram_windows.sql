@@ -12,133 +12,106 @@ with windows as (
 
 ),
 
--- A window is its whole weeks, and the days around them: all time has few weeks and many days.
-bins as (
+slices as (
 
-    select
-        weeks.task,
-        weeks.model_version,
-        weeks.run_kind,
-        weeks.slice_name,
-        weeks.slice_value,
-        windows.window_name,
-        bins.*,
-        windows.window_start_date,
-        windows.window_end_date,
-        weeks.change_number
-    from {{ ref('int_score_histogram_weeks') }} as weeks
-    inner join windows
-        on
-            weeks.task = windows.task
-            and weeks.run_kind = windows.run_kind
-            and weeks.week_start_date >= windows.window_start_date
-            and weeks.week_start_date + 6 <= windows.window_end_date
-    cross join lateral {{ histogram_bins('weeks') }}
-
-    union all
-
-    select
-        days.task,
-        days.model_version,
-        days.run_kind,
-        days.slice_name,
-        days.slice_value,
-        windows.window_name,
-        days.score_bin,
-        days.n_predictions,
-        days.n_mature,
-        days.n_positives,
-        days.sum_score * 1e12 as sum_score,
-        days.sum_mature_score * 1e12 as sum_mature_score,
-        windows.window_start_date,
-        windows.window_end_date,
-        days.change_number
-    from windows
-    cross join
-        lateral (
-            -- By itself: the planner would unfold all days before it leaves out most of them.
-            select days.*
-            from {{ ref('int_score_histogram_daily') }} as days
-            where
-                days.task = windows.task
-                and days.run_kind = windows.run_kind
-                and days.prediction_date
-                between windows.window_start_date and windows.window_end_date
-                and (
-                    {{ week_start('days.prediction_date') }} < windows.window_start_date
-                    or {{ week_start('days.prediction_date') }} + 6 > windows.window_end_date
-                )
-            offset 0 -- noqa: AM09
-        ) as days
-
-),
-
-sums as (
-
-    select
+    select distinct
         task,
         model_version,
         run_kind,
         slice_name,
-        slice_value,
-        window_name,
-
-        score_bin,
-        cast(sum(n_predictions) as integer) as n_predictions,
-        cast(sum(n_mature) as integer) as n_mature,
-        cast(sum(n_positives) as integer) as n_positives,
-        -- Whole numbers up to here: in whatever order days are added up, it is the same double.
-        cast(sum(sum_score) as double precision) as sum_score,
-        cast(sum(sum_mature_score) as double precision) as sum_mature_score,
-
-        -- They follow from the window.
-        min(window_start_date) as window_start_date,
-        min(window_end_date) as window_end_date,
-        max(change_number) as change_number
-
-    from bins
-    group by
-        task,
-        model_version,
-        run_kind,
-        slice_name,
-        slice_value,
-        window_name,
-        score_bin
+        slice_value
+    from {{ ref('int_score_histogram_weeks') }}
 
 ),
 
--- Sorted by bin alone and then hashed: sorting by all the keys would take longer than all the rest.
-ordered_sums as (
-
-    select * from sums
-    order by score_bin
-
-),
-
+-- One by one, as in `int_score_histogram_weeks`. A window is its whole weeks, and the days around
+-- them: all time has few weeks and many days.
 final as (
 
     select
-        task,
-        model_version,
-        run_kind,
-        slice_name,
-        slice_value,
-        window_name,
+        slices.task,
+        slices.model_version,
+        slices.run_kind,
+        slices.slice_name,
+        slices.slice_value,
+        windows.window_name,
+        histograms.*,
+        windows.window_start_date,
+        windows.window_end_date
+    from slices
+    inner join windows
+        on
+            slices.task = windows.task
+            and slices.run_kind = windows.run_kind
+    cross join
+        lateral (
 
-        array_agg(score_bin) as score_bins,
-        array_agg(n_predictions) as n_predictions,
-        array_agg(n_mature) as n_mature,
-        array_agg(n_positives) as n_positives,
-        array_agg(sum_score) as sum_score,
-        array_agg(sum_mature_score) as sum_mature_score,
+            with parts as (
 
-        min(window_start_date) as window_start_date,
-        min(window_end_date) as window_end_date,
-        max(change_number) as change_number
+                select
+                    bins.*,
+                    weeks.change_number
+                from {{ ref('int_score_histogram_weeks') }} as weeks
+                cross join lateral {{ histogram_bins('weeks') }}
+                where
+                    weeks.task = slices.task
+                    and weeks.model_version = slices.model_version
+                    and weeks.run_kind = slices.run_kind
+                    and weeks.slice_name = slices.slice_name
+                    and weeks.slice_value = slices.slice_value
+                    and weeks.week_start_date
+                    between windows.window_start_date and windows.window_end_date - 6
 
-    from ordered_sums
-    group by task, model_version, run_kind, slice_name, slice_value, window_name
+                union all
+
+                select
+                    days.score_bin,
+                    days.n_predictions,
+                    days.n_mature,
+                    days.n_positives,
+                    days.sum_score,
+                    days.sum_mature_score,
+                    days.change_number
+                from {{ ref('int_score_histogram_daily') }} as days
+                where
+                    days.task = slices.task
+                    and days.model_version = slices.model_version
+                    and days.run_kind = slices.run_kind
+                    and days.slice_name = slices.slice_name
+                    and days.slice_value = slices.slice_value
+                    and days.prediction_date
+                    between windows.window_start_date and windows.window_end_date
+                    and not (
+                        {{ week_start('days.prediction_date') }}
+                        between windows.window_start_date and windows.window_end_date - 6
+                    )
+
+            ),
+
+            bins as (
+
+                select
+                    score_bin,
+                    cast(sum(n_predictions) as integer) as n_predictions,
+                    cast(sum(n_mature) as integer) as n_mature,
+                    cast(sum(n_positives) as integer) as n_positives,
+                    -- Whole numbers up to here: added up in whatever order, the same double.
+                    cast(sum(sum_score) as double precision) as sum_score,
+                    cast(sum(sum_mature_score) as double precision) as sum_mature_score,
+                    max(change_number) as change_number
+                from parts
+                group by score_bin
+
+            )
+
+            select
+                {{ histogram_arrays() }},
+                max(change_number) as change_number
+            from bins
+
+        ) as histograms
+    -- Nobody of the slice may have been predicted on in the window.
+    where histograms.score_bins is not null
 
 )
 

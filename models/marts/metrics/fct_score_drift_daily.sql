@@ -108,9 +108,9 @@ bins as (
         {{ histogram_bin_edge('score_bin') }} as lower_edge,
         {{ histogram_bin_edge('score_bin + 1') }} as upper_edge,
         sum(n_predictions) as n_predictions,
-        sum(sum_score) as sum_score,
+        sum(sum_score) * 1e-12 as sum_score,
         sum(n_reference) as n_reference,
-        sum(sum_reference) as sum_reference
+        sum(sum_reference) * 1e-12 as sum_reference
     from sides
     group by task, model_version, prediction_date, score_bin
 
