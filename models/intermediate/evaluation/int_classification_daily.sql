@@ -34,13 +34,9 @@ with predictions as (
 -- Read from the table and not from the CTE, which would be written out if it were read twice.
 touched_days as (
 
-    select distinct
-        task,
-        model_version,
-        run_kind,
-        prediction_date
-    from {{ ref('int_labelled_predictions') }}
-    where change_number > {{ newest_change_number(this) }}
+    {{ touched_days(
+        ref('int_labelled_predictions'), ['task', 'model_version', 'run_kind', 'prediction_date']
+    ) }}
 
 ),
 

@@ -6,7 +6,7 @@
         on_schema_change='fail',
         indexes=[
             {'columns': ['prediction_id'], 'unique': true},
-            {'columns': ['task', 'model_version', 'run_kind', 'prediction_date']},
+            {'columns': ['task', 'model_version', 'run_kind', 'prediction_date', 'change_number']},
             {'columns': ['entity_id', 'task']},
             {'columns': ['change_number']},
             {'columns': ['delivery_id']},

@@ -35,15 +35,9 @@ with predictions as (
 -- Read from the table and not from the CTE, which would be written out if it were read twice.
 days as (
 
-    select distinct
-        task,
-        model_version,
-        run_kind,
-        prediction_date
-    from {{ ref('int_labelled_predictions') }}
-    {% if is_incremental() %}
-    where change_number > {{ newest_change_number(this) }}
-    {% endif %}
+    {{ touched_days(
+        ref('int_labelled_predictions'), ['task', 'model_version', 'run_kind', 'prediction_date']
+    ) }}
 
 ),
 
@@ -135,12 +129,7 @@ final as (
             select
                 slice_name,
                 slice_value,
-                array_agg(score_bin order by score_bin) as score_bins,
-                array_agg(n_predictions order by score_bin) as n_predictions,
-                array_agg(n_mature order by score_bin) as n_mature,
-                array_agg(n_positives order by score_bin) as n_positives,
-                array_agg(sum_score order by score_bin) as sum_score,
-                array_agg(sum_mature_score order by score_bin) as sum_mature_score
+                {{ histogram_arrays() }}
             from bins
             group by slice_name, slice_value
 

@@ -1,8 +1,22 @@
-{{ config(materialized='table', post_hook='analyze {{ this }}') }}
-
-{%- set key = [
-    'slice_name', 'slice_value', 'window_name', 'window_start_date', 'window_end_date',
+{%- set window = ['slice_name', 'slice_value', 'window_name', 'window_end_date'] -%}
+{%- set key = ['experiment', 'arm', 'metric'] + window -%}
+{#- All that a comparison is computed from. -#}
+{%- set inputs = [
+    'control_arm', 'window_start_date', 'n_assigned', 'n_pending', 'n_mature',
+    'control_n_assigned', 'control_n_pending', 'control_n_mature', 'total', 'control_total',
+    'variance_of_mean', 'control_variance_of_mean',
 ] -%}
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='replace_touched',
+        unique_key=key,
+        on_schema_change='fail',
+        sql_header=before_adding_up(),
+        post_hook='{{ analyze_once() }}',
+    )
+}}
+
 with windows as (
 
     select * from {{ ref('int_experiment_windows') }}
@@ -21,15 +35,15 @@ arms as (
         windows.experiment,
         windows.arm,
         experiments.control_arm,
-        {% for name in key %}
+        {% for name in window %}
         windows.{{ name }},
         {% endfor %}
+        windows.window_start_date,
         metrics.metric,
         windows.n_assigned,
         windows.n_pending,
         windows.n_mature,
         metrics.total,
-        {{ ratio('metrics.total', 'windows.n_mature') }} as mean,
         case
             when metrics.metric = 'conversion'
                 then {{ ratio(
@@ -55,41 +69,83 @@ pairs as (
         treated.experiment,
         treated.arm,
         treated.control_arm,
-        {% for name in key %}
+        {% for name in window %}
         treated.{{ name }},
         {% endfor %}
+        treated.window_start_date,
         treated.metric,
 
         treated.n_assigned,
         treated.n_pending,
         treated.n_mature,
         treated.total,
-        treated.mean,
         treated.variance_of_mean,
 
         coalesce(control.n_assigned, 0) as control_n_assigned,
         coalesce(control.n_pending, 0) as control_n_pending,
         coalesce(control.n_mature, 0) as control_n_mature,
         coalesce(control.total, 0) as control_total,
-        control.mean as control_mean,
-        control.variance_of_mean as control_variance_of_mean,
-
-        treated.mean - control.mean as difference,
-        treated.variance_of_mean + control.variance_of_mean as variance_of_difference,
-        {{ welch_degrees_of_freedom(
-            'treated.variance_of_mean', 'treated.n_mature',
-            'control.variance_of_mean', 'control.n_mature'
-        ) }} as degrees_of_freedom
+        control.variance_of_mean as control_variance_of_mean
     from arms as treated
     left join arms as control
         on
             treated.experiment = control.experiment
             and treated.control_arm = control.arm
             and treated.metric = control.metric
-            {% for name in key %}
+            {% for name in window %}
             and treated.{{ name }} = control.{{ name }}
             {% endfor %}
     where treated.arm != treated.control_arm
+
+),
+
+-- Intervals take a hundred times as long as sums. A window that is no more leaves its key alone:
+-- that row is how replace_touched learns of it.
+touched as (
+
+    {% if is_incremental() %}
+    select
+        {% for name in key %}
+        coalesce(pairs.{{ name }}, known.{{ name }}) as {{ name }},
+        {% endfor %}
+        {% for name in inputs %}
+        pairs.{{ name }},
+        {% endfor %}
+        case when pairs.experiment is not null then {{ next_change_number() }} end as change_number
+    from pairs
+    full join {{ this }} as known
+        on
+            pairs.experiment = known.experiment
+            {% for name in key[1:] %}
+            and pairs.{{ name }} = known.{{ name }}
+            {% endfor %}
+    where
+        pairs.control_arm is distinct from known.control_arm
+        {% for name in inputs[1:] %}
+        or pairs.{{ name }} is distinct from known.{{ name }}
+        {% endfor %}
+    {% else %}
+    select
+        *,
+        {{ next_change_number() }} as change_number
+    from pairs
+    {% endif %}
+
+),
+
+means as (
+
+    select
+        *,
+        {{ ratio('total', 'n_mature') }} as mean,
+        {{ ratio('control_total', 'control_n_mature') }} as control_mean,
+        {{ ratio('total', 'n_mature') }} - {{ ratio('control_total', 'control_n_mature') }}
+            as difference,
+        variance_of_mean + control_variance_of_mean as variance_of_difference,
+        {{ welch_degrees_of_freedom(
+            'variance_of_mean', 'n_mature', 'control_variance_of_mean', 'control_n_mature'
+        ) }} as degrees_of_freedom
+    from touched
 
 ),
 
@@ -97,19 +153,19 @@ pairs as (
 margins as (
 
     select
-        pairs.*,
+        means.*,
         computed.*
-    from pairs
+    from means
     cross join
         lateral (
             select
-                {{ student_t_quantile('0.975', 'pairs.degrees_of_freedom') }} as t_quantile,
+                {{ student_t_quantile('0.975', 'means.degrees_of_freedom') }} as t_quantile,
                 {{ ratio_variance(
-                    'pairs.mean', 'pairs.variance_of_mean',
-                    'pairs.control_mean', 'pairs.control_variance_of_mean'
+                    'means.mean', 'means.variance_of_mean',
+                    'means.control_mean', 'means.control_variance_of_mean'
                 ) }} as variance_of_lift,
                 {{ confidence_sequence_margin(
-                    'pairs.variance_of_difference', '(pairs.n_mature + pairs.control_n_mature)'
+                    'means.variance_of_difference', '(means.n_mature + means.control_n_mature)'
                 ) }} as always_valid_margin
             limit 1 -- noqa: AM09
         ) as computed
@@ -138,6 +194,8 @@ final as (
 
         mean,
         control_mean,
+        variance_of_mean,
+        control_variance_of_mean,
         difference,
         sqrt(variance_of_difference) as standard_error,
         -- Rates have Newcombe's interval, from two Wilson intervals; sums of money have Welch's.
@@ -182,7 +240,8 @@ final as (
         ) }} as always_valid_p_value,
 
         window_start_date,
-        window_end_date
+        window_end_date,
+        change_number
 
     from margins
 

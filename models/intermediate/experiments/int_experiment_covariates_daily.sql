@@ -39,17 +39,17 @@ assignments as (
 ),
 
 -- Those that hold something new, or all.
+touched_days as (
+
+    {{ touched_days(ref('int_labelled_assignments'), ['experiment', 'assignment_date']) }}
+
+),
+
 days as (
 
-    select distinct
-        experiment,
-        assignment_date
-    from {{ ref('int_labelled_assignments') }}
-    where
-        experiment in (select names.experiment from names)
-        {% if is_incremental() %}
-        and change_number > {{ newest_change_number(this) }}
-        {% endif %}
+    select *
+    from touched_days
+    where experiment in (select names.experiment from names)
 
 ),
 

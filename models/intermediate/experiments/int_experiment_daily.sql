@@ -1,4 +1,9 @@
-{{ config(materialized='table', post_hook='analyze {{ this }}') }}
+{{
+    config(
+        materialized='table',
+        post_hook='analyze {{ this }} (experiment, slice_name, assignment_date)'
+    )
+}}
 
 with combinations as (
 

@@ -1,4 +1,9 @@
-{{ config(materialized='table', post_hook='analyze {{ this }}') }}
+{{
+    config(
+        materialized='table',
+        post_hook='analyze {{ this }} (experiment, arm, score_bin)'
+    )
+}}
 
 with scores as (
 

@@ -26,13 +26,7 @@ with assignments as (
 -- Those that hold something new, or all.
 days as (
 
-    select distinct
-        experiment,
-        assignment_date
-    from {{ ref('int_labelled_assignments') }}
-    {% if is_incremental() %}
-    where change_number > {{ newest_change_number(this) }}
-    {% endif %}
+    {{ touched_days(ref('int_labelled_assignments'), ['experiment', 'assignment_date']) }}
 
 ),
 

@@ -1,4 +1,9 @@
-{{ config(materialized='table', post_hook='analyze {{ this }}') }}
+{{
+    config(
+        materialized='table',
+        post_hook='analyze {{ this }} (experiment, arm, slice_name, window_name)'
+    )
+}}
 
 {%- set key = 'experiment, arm, slice_name, slice_value' -%}
 with statistics as (

@@ -6,7 +6,7 @@
         on_schema_change='fail',
         indexes=[
             {'columns': ['assignment_id'], 'unique': true},
-            {'columns': ['experiment', 'assignment_date']},
+            {'columns': ['experiment', 'assignment_date', 'change_number']},
             {'columns': ['entity_id', 'experiment']},
             {'columns': ['prediction_id']},
             {'columns': ['change_number']},
