@@ -150,7 +150,7 @@ def dbt_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def parsed_once() -> Iterator[None]:
-    """Let dbt keep what it parsed for another database or another moment: no node is different.
+    """Let dbt keep what it parsed for another database or moment: only names of relations differ.
 
     It would begin anew for each, and take a third of the time of all tests.
     """
@@ -161,13 +161,9 @@ def parsed_once() -> Iterator[None]:
 
     def is_partial_parsable_for_another(loader: Any, saved: Any) -> Any:
         project, before, now = loader.root_project, saved.state_check, loader.manifest.state_check
-        lasting_variables[now.vars_hash.checksum] = {
-            name: value for name, value in project.cli_vars.items() if name not in MOMENTS
-        }
-        if (
-            lasting_variables.get(before.vars_hash.checksum)
-            == lasting_variables[now.vars_hash.checksum]
-        ):
+        variables = {name: value for name, value in project.cli_vars.items() if name not in MOMENTS}
+        lasting_variables[now.vars_hash.checksum] = variables
+        if lasting_variables.get(before.vars_hash.checksum) == variables:
             before.vars_hash = now.vars_hash
         before.profile_hash = now.profile_hash
         models = [model.node_relation for model in saved.semantic_models.values()]
