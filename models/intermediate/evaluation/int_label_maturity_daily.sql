@@ -21,13 +21,9 @@ with predictions as (
 
 touched_days as (
 
-    select distinct
-        task,
-        model_version,
-        run_kind,
-        prediction_date
-    from predictions
-    where change_number > {{ newest_change_number(this) }}
+    {{ touched_days(
+        ref('int_labelled_predictions'), ['task', 'model_version', 'run_kind', 'prediction_date']
+    ) }}
 
 ),
 
@@ -35,15 +31,23 @@ touched_days as (
 
 selected_predictions as (
 
-    select predictions.*
-    from predictions
     {% if is_incremental() %}
-    inner join touched_days
-        on
-            predictions.task = touched_days.task
-            and predictions.model_version = touched_days.model_version
-            and predictions.run_kind = touched_days.run_kind
-            and predictions.prediction_date = touched_days.prediction_date
+    -- Day by day through the index: left to itself, the planner would read the whole table.
+    select of_day.*
+    from touched_days
+    cross join
+        lateral (
+            select predictions.*
+            from predictions
+            where
+                predictions.task = touched_days.task
+                and predictions.model_version = touched_days.model_version
+                and predictions.run_kind = touched_days.run_kind
+                and predictions.prediction_date = touched_days.prediction_date
+            offset 0 -- noqa: AM09
+        ) as of_day
+    {% else %}
+    select * from predictions
     {% endif %}
 
 ),
