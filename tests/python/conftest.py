@@ -103,7 +103,7 @@ def make_database(
         made.append(dbname)
         profiles_dir = tmp_path_factory.mktemp(name)
         output = {"type": "postgres", **server, "dbname": dbname, "schema": "leadlight"}
-        profile = {"target": "test", "outputs": {"test": {**output, "threads": 4}}}
+        profile = {"target": "test", "outputs": {"test": {**output, "threads": 2}}}
         (profiles_dir / "profiles.yml").write_text(yaml.safe_dump({"leadlight": profile}))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DBT_PROFILES_DIR", str(profiles_dir))
@@ -177,6 +177,20 @@ def parsed_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ManifestLoader, "is_partial_parsable", is_partial_parsable_for_another)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def flags_without_source() -> Iterator[None]:
+    """Keep dbt from walking the stack for each of its behaviour flags.
+
+    An adapter adds its flags to a list of the module, so that each run of dbt in one process has
+    more of them than the run before, and asks for each where it was defined.
+    """
+    from dbt_common.behavior_flags import BehaviorFlagRendered
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BehaviorFlagRendered, "_default_source", staticmethod(lambda: "dbt"))
         yield
 
 
