@@ -22,6 +22,12 @@ with deliveries as (
         rejection_reason is null
         {% if is_incremental() %}
         and {{ arrived_since(this) }}
+        -- Most that are looked at once more were kept the first time: their numbers stand together,
+        -- and their events are looked for among all there are.
+        and delivery_id not in (
+            select recent.delivery_id from {{ this }} as recent
+            where {{ arrived_since(this, 'recent') }}
+        )
         {% endif %}
 
 ),

@@ -49,7 +49,8 @@ changed_events as (
 
     select
         user_id,
-        session_id
+        session_id,
+        is_session_derived
     from {{ ref('int_events_sessionized') }}
     where change_number > {{ newest_change_number(this) }}
 
@@ -61,10 +62,15 @@ changed_visits as (
 
     union
 
-    -- A late event can join a visit with an earlier one, under the id of that.
+    -- Where nobody told of visits, a late event can join one with an earlier one, under the id of
+    -- that.
     select known.entity_id as session_id
     from {{ this }} as known
-    where known.user_id in (select changed_events.user_id from changed_events)
+    where
+        known.user_id in (
+            select changed_events.user_id from changed_events
+            where changed_events.is_session_derived
+        )
 
     union
 
