@@ -112,6 +112,7 @@ class Trial:
                 "n_outcomes": converts.astype(int),
                 # What is paid: the worth of the order less the coupon.
                 "outcome_amount": np.where(converts, np.round(amount - redeemed, 2), 0),
+                "n_redeemed": (redeemed > 0).astype(int),
                 "redeemed_amount": redeemed,
             }
         )
@@ -135,7 +136,6 @@ def fill(connection: psycopg.Connection, assignments: pd.DataFrame) -> None:
         "offer_amount": 0,
         "n_offered": 0,
         "n_seen": 0,
-        "n_redeemed": 0,
         "is_exposed_before": False,
         "change_number": 1,
     }

@@ -1,7 +1,8 @@
 {% macro outcome_conditions() -%}
-    {#- Zeros change no sum, and most people bring nothing. -#}
+    {#- Zeros change no sum, and most people bring nothing: the count is asked first, as the cheapest
+        to compare. No amount is without a count. -#}
     label_status = 'mature' as is_mature,
-    label_status = 'mature' and n_outcomes > 0 as is_converted,
-    label_status = 'mature' and outcome_amount != 0 as has_revenue,
-    label_status = 'mature' and redeemed_amount != 0 as has_redeemed
+    n_outcomes > 0 and label_status = 'mature' as is_converted,
+    n_outcomes > 0 and outcome_amount != 0 and label_status = 'mature' as has_revenue,
+    n_redeemed > 0 and redeemed_amount != 0 and label_status = 'mature' as has_redeemed
 {%- endmacro %}

@@ -17,6 +17,7 @@ with assignments as (
     select
         *,
         {{ histogram_bin('score') }} as score_bin,
+        {{ in_trillionths('score') }} as score_in_trillionths,
         {{ outcome_conditions() }}
     from {{ ref('int_labelled_assignments') }}
     where label_status != 'undefined'
@@ -47,14 +48,19 @@ final as (
                 score_bin,
                 {{ outcome_sums() }},
                 -- What a covariate needs: `int_experiment_covariate_totals`. Whole numbers are
-                -- several times as fast to add up as decimals.
-                trim_scale({{ exact_sum('score', 'is_mature') }}) as sum_score,
+                -- several times as fast to add up as decimals, and to make decimals of as doubles.
+                trim_scale({{ sum_of_trillionths('score_in_trillionths', 'is_mature') }})
+                    as sum_score,
                 trim_scale({{ exact_sum('score * score', 'is_mature') }}) as sum_squared_score,
-                trim_scale({{ exact_sum('score', 'is_converted') }}) as sum_score_converted,
-                coalesce(sum(cast(score as numeric) * outcome_amount) filter (where has_revenue), 0)
-                    as sum_score_revenue,
-                coalesce(
-                    sum(cast(score as numeric) * redeemed_amount) filter (where has_redeemed), 0
+                trim_scale({{ sum_of_trillionths('score_in_trillionths', 'is_converted') }})
+                    as sum_score_converted,
+                trim_scale(
+                    {{ sum_of_trillionths('score_in_trillionths * outcome_amount', 'has_revenue') }}
+                ) as sum_score_revenue,
+                trim_scale(
+                    {{ sum_of_trillionths(
+                        'score_in_trillionths * redeemed_amount', 'has_redeemed'
+                    ) }}
                 ) as sum_score_redeemed
             from (
                 select assignments.*
