@@ -44,24 +44,9 @@ touched_days as (
 
 selected_predictions as (
 
-    {% if is_incremental() %}
-    -- Day by day through the index: left to itself, the planner would read the whole table.
-    select of_day.*
-    from touched_days
-    cross join
-        lateral (
-            select predictions.*
-            from predictions
-            where
-                predictions.task = touched_days.task
-                and predictions.model_version = touched_days.model_version
-                and predictions.run_kind = touched_days.run_kind
-                and predictions.prediction_date = touched_days.prediction_date
-            offset 0 -- noqa: AM09
-        ) as of_day
-    {% else %}
-    select * from predictions
-    {% endif %}
+    {{ rows_of_touched_days(
+        'predictions', ['task', 'model_version', 'run_kind', 'prediction_date']
+    ) }}
 
 ),
 
