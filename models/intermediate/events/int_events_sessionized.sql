@@ -6,7 +6,7 @@
         on_schema_change='fail',
         post_hook='{{ analyze_once() }}',
         indexes=[
-            {'columns': ['user_id', 'occurred_at']},
+            {'columns': ['user_id']},
             {'columns': ['session_id']},
             {'columns': ['session_started_at']},
             {'columns': ['change_number']},
@@ -14,22 +14,18 @@
     )
 }}
 
--- Two CTEs, since one that is read twice would be written to disk.
-with told_events as (
-
-    select * from {{ ref('int_events') }}
-    where session_id is not null
-
-),
-
-untold_events as (
-
-    select * from {{ ref('int_events') }}
-    where session_id is null
-
-),
-
+{% set columns = [
+    'event_id', 'user_id', 'event_type', 'properties', 'amount', 'occurred_at',
+] | join(', ') %}
+with
 {% if is_incremental() %}
+
+new_events as (
+
+    select * from {{ ref('int_events') }}
+    where change_number > {{ newest_change_number(this) }}
+
+),
 
 -- One new event can join two visits, or begin one: where nobody told of visits, all of the person's
 -- are drawn anew.
@@ -38,12 +34,73 @@ touched_visits as (
     select distinct
         user_id,
         session_id
-    from {{ ref('int_events') }}
-    where change_number > {{ newest_change_number(this) }}
+    from new_events
+
+),
+
+-- Read here, where the events of a visit lie side by side, and not where they lie as they came.
+known_events as (
+
+    select known.*
+    from touched_visits
+    inner join {{ this }} as known
+        on
+            touched_visits.user_id = known.user_id
+            and touched_visits.session_id = known.session_id
+    where not known.is_session_derived
+
+    union all
+
+    select known.*
+    from touched_visits
+    inner join {{ this }} as known
+        on touched_visits.user_id = known.user_id
+    where
+        touched_visits.session_id is null
+        and known.is_session_derived
+
+),
+
+events as (
+
+    select
+        {{ columns }},
+        session_id,
+        null as known_session_id,
+        null as known_session_started_at,
+        null as known_session_event_number,
+        null as known_change_number
+    from new_events
+
+    union all
+
+    select
+        {{ columns }},
+        case when not is_session_derived then session_id end as session_id,
+        session_id as known_session_id,
+        session_started_at as known_session_started_at,
+        session_event_number as known_session_event_number,
+        change_number as known_change_number
+    from known_events
 
 ),
 
 {% endif %}
+
+-- Two CTEs, since one that is read twice would be written to disk.
+told_events as (
+
+    select * from {{ 'events' if is_incremental() else ref('int_events') }}
+    where session_id is not null
+
+),
+
+untold_events as (
+
+    select * from {{ 'events' if is_incremental() else ref('int_events') }}
+    where session_id is null
+
+),
 
 -- Who sends the event tells which visit it belongs to.
 told_visits as (
@@ -54,15 +111,6 @@ told_visits as (
         first_value(occurred_at) over visits as session_started_at,
         row_number() over visits as session_event_number
     from told_events
-    {% if is_incremental() %}
-    where
-        (user_id, session_id) in (
-            select
-                touched_visits.user_id,
-                touched_visits.session_id
-            from touched_visits
-        )
-    {% endif %}
     window visits as (
         partition by user_id, session_id
         order by occurred_at, event_id
@@ -82,14 +130,6 @@ with_pauses as (
             true
         ) as is_first_of_visit
     from untold_events
-    {% if is_incremental() %}
-    where
-        user_id in (
-            select touched_visits.user_id
-            from touched_visits
-            where touched_visits.session_id is null
-        )
-    {% endif %}
     window person as (
         partition by user_id
         order by occurred_at, event_id
@@ -115,14 +155,18 @@ derived_visits as (
 
 ),
 
-{% set columns = [
-    'event_id', 'user_id', 'session_id', 'event_type', 'properties', 'amount', 'occurred_at',
-    'session_started_at', 'session_event_number',
+{% set drawn = 'session_id, session_started_at, session_event_number' %}
+{% if is_incremental() %}
+{% set drawn = [
+    drawn, 'known_session_id', 'known_session_started_at', 'known_session_event_number',
+    'known_change_number',
 ] | join(', ') %}
+{% endif %}
 named as (
 
     select
         {{ columns }},
+        {{ drawn }},
         session_name
     from told_visits
 
@@ -130,6 +174,7 @@ named as (
 
     select
         {{ columns }},
+        {{ drawn }},
         user_id || '@' || {{ seconds_between("timestamptz 'epoch'", 'session_started_at') }}
             as session_name
     from derived_visits
@@ -139,24 +184,24 @@ named as (
 final as (
 
     select
-        named.event_id,
-        named.user_id,
-        named.session_name as session_id,
+        event_id,
+        user_id,
+        session_name as session_id,
 
-        named.event_type,
-        named.properties,
+        event_type,
+        properties,
 
-        named.amount,
-        named.session_event_number,
+        amount,
+        session_event_number,
 
-        named.session_id is null as is_session_derived,
+        session_id is null as is_session_derived,
 
-        named.occurred_at,
-        named.session_started_at,
+        occurred_at,
+        session_started_at,
         {% if is_incremental() %}
         -- An event that stays in its visit has not changed, though it may have another place in it.
         case
-            when known.session_id = named.session_name then known.change_number
+            when known_session_id = session_name then known_change_number
             else {{ next_change_number() }}
         end as change_number
         {% else %}
@@ -165,16 +210,11 @@ final as (
 
     from named
     {% if is_incremental() %}
-    left join {{ this }} as known
-        on
-            named.user_id = known.user_id
-            and named.occurred_at = known.occurred_at
-            and named.event_id = known.event_id
     -- What stays as it is is not written once more.
     where
-        known.session_id is distinct from named.session_name
-        or known.session_started_at != named.session_started_at
-        or known.session_event_number != named.session_event_number
+        known_session_id is distinct from session_name
+        or known_session_started_at != session_started_at
+        or known_session_event_number != session_event_number
     {% endif %}
 
 )
