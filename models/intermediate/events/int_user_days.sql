@@ -14,7 +14,7 @@
 
 -- A day holds its end and not its beginning, so that the days up to a moment hold what had happened
 -- by then, that moment included.
-with events as (
+with new_events as (
 
     select
         user_id,
@@ -23,50 +23,13 @@ with events as (
         occurred_at,
         {{ end_of_day('occurred_at') }} as day_ends_at
     from {{ ref('int_events') }}
-
-),
-
-{% if is_incremental() %}
-
--- Asked of the model and not of the CTE, which Postgres would write to disk if it were read twice.
-touched_days as (
-
-    select distinct
-        user_id,
-        event_type,
-        {{ end_of_day('occurred_at') }} as day_ends_at
-    from {{ ref('int_events') }}
-    where change_number > {{ newest_change_number(this) }}
-
-),
-
-{% endif %}
-
-selected_events as (
-
     {% if is_incremental() %}
-    -- Day by day through the index on `occurred_at`, whose bounds a day with 25 hours keeps.
-    select of_day.*
-    from touched_days
-    cross join
-        lateral (
-            select events.*
-            from events
-            where
-                events.user_id = touched_days.user_id
-                and events.event_type = touched_days.event_type
-                and events.day_ends_at = touched_days.day_ends_at
-                and events.occurred_at > touched_days.day_ends_at - {{ interval_of(2, 'day') }}
-                and events.occurred_at <= touched_days.day_ends_at
-            offset 0 -- noqa: AM09
-        ) as of_day
-    {% else %}
-    select * from events
+    where change_number > {{ newest_change_number(this) }}
     {% endif %}
 
 ),
 
-user_days as (
+new_days as (
 
     select
         user_id,
@@ -76,10 +39,53 @@ user_days as (
         coalesce(sum(amount), 0) as sum_amount,
         min(occurred_at) as first_occurred_at,
         max(occurred_at) as last_occurred_at
-    from selected_events
+    from new_events
     group by user_id, event_type, day_ends_at
 
 ),
+
+{% if is_incremental() %}
+
+-- Events come and never go: what is known of a day and what is new of it add up.
+parts as (
+
+    select * from new_days
+
+    union all
+
+    select
+        known.user_id,
+        known.event_type,
+        known.day_ends_at,
+        known.n_events,
+        known.sum_amount,
+        known.first_occurred_at,
+        known.last_occurred_at
+    from new_days
+    inner join {{ this }} as known
+        on
+            new_days.user_id = known.user_id
+            and new_days.event_type = known.event_type
+            and new_days.day_ends_at = known.day_ends_at
+
+),
+
+user_days as (
+
+    select
+        user_id,
+        event_type,
+        day_ends_at,
+        cast(sum(n_events) as bigint) as n_events,
+        sum(sum_amount) as sum_amount,
+        min(first_occurred_at) as first_occurred_at,
+        max(last_occurred_at) as last_occurred_at
+    from parts
+    group by user_id, event_type, day_ends_at
+
+),
+
+{% endif %}
 
 final as (
 
@@ -96,7 +102,7 @@ final as (
         last_occurred_at,
         {{ next_change_number() }} as change_number
 
-    from user_days
+    from {{ 'user_days' if is_incremental() else 'new_days' }}
 
 )
 
