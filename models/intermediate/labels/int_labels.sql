@@ -142,6 +142,12 @@ touched as (
             and events.occurred_at <= known.horizon_ends_at
     where
         events.change_number > {{ newest_change_number(this) }}
+        -- Most of what is new happened after the last label that had come of age.
+        and events.occurred_at <= (
+            select max(aged.horizon_ends_at)
+            from {{ this }} as aged
+            where aged.label_status = 'mature'
+        )
         and known.label_status = 'mature'
 
 ),
@@ -161,7 +167,7 @@ selected_requests as (
 
 {% endif %}
 
-windows as (
+horizons as (
 
     select
         selected.*,
@@ -175,6 +181,16 @@ windows as (
 
 ),
 
+windows as (
+
+    select
+        *,
+        -- A positive that came early waits for the negatives of its day.
+        horizon_ends_at <= {{ as_of() }} as is_mature
+    from horizons
+
+),
+
 {% if is_incremental() %}
 
 asked as (
@@ -184,6 +200,7 @@ asked as (
         entity_id,
         outcome_event
     from windows
+    where is_mature
 
 ),
 
@@ -241,7 +258,7 @@ asked_of_any as (
         entity,
         entity_id
     from windows
-    where outcome_event = '*'
+    where outcome_event = '*' and is_mature
 
 ),
 
@@ -279,36 +296,40 @@ outcome_events as (
 
 {% endif %}
 
-outcomes as (
+counts as (
 
     select
         windows.label_name,
         windows.entity_id,
         windows.as_of_at,
-        windows.label_rule,
-        windows.horizon_ends_at,
-        windows.delivery_id,
-        windows.loaded_at,
-        -- A positive that came early waits for the negatives of its day.
-        windows.horizon_ends_at <= {{ as_of() }} as is_mature,
-        count(outcome_events.outcome_event) as n_outcomes,
-        coalesce(sum(outcome_events.amount), 0) as outcome_amount
+        count(*) as n_outcomes,
+        sum(outcome_events.amount) as outcome_amount
     from windows
-    left join outcome_events
+    inner join outcome_events
         on
             windows.entity = outcome_events.entity
             and windows.entity_id = outcome_events.entity_id
             and windows.outcome_event = outcome_events.outcome_event
             and windows.as_of_at < outcome_events.occurred_at
             and windows.horizon_ends_at >= outcome_events.occurred_at
-    group by
-        windows.label_name,
-        windows.entity_id,
-        windows.as_of_at,
-        windows.label_rule,
-        windows.horizon_ends_at,
-        windows.delivery_id,
-        windows.loaded_at
+    where windows.is_mature
+    group by windows.label_name, windows.entity_id, windows.as_of_at
+
+),
+
+-- Counted first and joined then: most had no outcome, and need not be sorted to be counted.
+outcomes as (
+
+    select
+        windows.*,
+        coalesce(counts.n_outcomes, 0) as n_outcomes,
+        coalesce(counts.outcome_amount, 0) as outcome_amount
+    from windows
+    left join counts
+        on
+            windows.label_name = counts.label_name
+            and windows.entity_id = counts.entity_id
+            and windows.as_of_at = counts.as_of_at
 
 ),
 
