@@ -83,10 +83,20 @@ touched_customers as (
 
 selected_days as (
 
-    select *
-    from user_days
     {% if is_incremental() %}
-    where user_id in (select touched_customers.user_id from touched_customers)
+    -- Customer by customer through the index: left to itself, the planner would read the whole
+    -- table.
+    select of_customer.*
+    from touched_customers
+    cross join
+        lateral (
+            select user_days.*
+            from user_days
+            where user_days.user_id = touched_customers.user_id
+            offset 0 -- noqa: AM09
+        ) as of_customer
+    {% else %}
+    select * from user_days
     {% endif %}
 
 ),

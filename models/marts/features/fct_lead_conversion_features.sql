@@ -37,29 +37,31 @@ ripe_leads as (
 
 {% if is_incremental() %}
 
--- Asked of the model and not of the CTE, which Postgres would write to disk if it were read twice.
+-- Asked of the models and not of the CTEs, which Postgres would write to disk if they were read
+-- twice.
 touched_leads as (
 
     -- What happened before the moment of scoring arrived since.
-    select ripe_leads.user_id
+    select leads.user_id
     from {{ ref('int_events_sessionized') }} as events
-    inner join ripe_leads
+    inner join {{ ref('int_leads') }} as leads
         on
-            events.user_id = ripe_leads.user_id
-            and events.occurred_at <= ripe_leads.as_of_at
+            events.user_id = leads.user_id
+            and events.occurred_at
+            <= leads.landed_at + {{ interval_of(var('lead_scoring_delay_hours'), 'hour') }}
     where events.change_number > {{ newest_change_number(this) }}
 
     union
 
     -- The moment of scoring came since. Every lead whose moment is older stands here already, or
     -- it arrived since.
-    select user_id
-    from ripe_leads
+    select leads.user_id
+    from {{ ref('int_leads') }} as leads
     where
-        as_of_at > (
+        leads.landed_at > (
             select coalesce(max(known.as_of_at), cast('-infinity' as timestamptz))
             from {{ this }} as known
-        )
+        ) - {{ interval_of(var('lead_scoring_delay_hours'), 'hour') }}
 
 ),
 
@@ -116,44 +118,41 @@ sessions as (
     select
         user_id,
         session_id,
+        max(as_of_at) as as_of_at,
+        count(*) as n_events,
+        count(*) filter (where event_type = 'page_viewed') as n_page_views,
+        count(*) filter (where event_type = 'product_viewed') as n_product_views,
+        count(*) filter (where event_type = 'pricing_viewed') as n_pricing_views,
+        count(*) filter (where event_type = 'order_completed') as n_orders,
+        max(occurred_at) filter (where event_type = 'page_viewed') as page_viewed_at,
+        max(occurred_at) filter (where event_type = 'product_viewed') as product_viewed_at,
+        max(occurred_at) filter (where event_type = 'pricing_viewed') as pricing_viewed_at,
         {{ seconds_between('min(occurred_at)', 'max(occurred_at)') }} / 60 as minutes
     from known_events
     group by user_id, session_id
 
 ),
 
-session_totals as (
+totals as (
 
     select
         user_id,
+        cast(sum(n_events) as bigint) as n_events,
+        cast(sum(n_page_views) as bigint) as n_page_views,
+        cast(sum(n_product_views) as bigint) as n_product_views,
+        cast(sum(n_pricing_views) as bigint) as n_pricing_views,
+        cast(sum(n_orders) as bigint) as n_orders,
+        {{ seconds_between('max(page_viewed_at)', 'max(as_of_at)') }} / 3600
+            as hours_since_page_view,
+        {{ seconds_between('max(product_viewed_at)', 'max(as_of_at)') }} / 3600
+            as hours_since_product_view,
+        {{ seconds_between('max(pricing_viewed_at)', 'max(as_of_at)') }} / 3600
+            as hours_since_pricing_view,
         count(*) as n_sessions,
         -- Decimal numbers add up to the same in any order.
         cast(avg(cast(minutes as numeric)) as double precision) as mean_session_minutes,
         max(minutes) as longest_session_minutes
     from sessions
-    group by user_id
-
-),
-
-event_totals as (
-
-    select
-        user_id,
-        count(*) as n_events,
-        count(*) filter (where event_type = 'page_viewed') as n_page_views,
-        count(*) filter (where event_type = 'product_viewed') as n_product_views,
-        count(*) filter (where event_type = 'pricing_viewed') as n_pricing_views,
-        count(*) filter (where event_type = 'order_completed') as n_orders,
-        {{ seconds_between(
-            "max(occurred_at) filter (where event_type = 'page_viewed')", 'max(as_of_at)'
-        ) }} / 3600 as hours_since_page_view,
-        {{ seconds_between(
-            "max(occurred_at) filter (where event_type = 'product_viewed')", 'max(as_of_at)'
-        ) }} / 3600 as hours_since_product_view,
-        {{ seconds_between(
-            "max(occurred_at) filter (where event_type = 'pricing_viewed')", 'max(as_of_at)'
-        ) }} / 3600 as hours_since_pricing_view
-    from known_events
     group by user_id
 
 ),
@@ -169,17 +168,17 @@ final as (
         selected_leads.country,
         selected_leads.attributes,
 
-        event_totals.n_events,
-        event_totals.n_page_views,
-        event_totals.n_product_views,
-        event_totals.n_pricing_views,
-        event_totals.n_orders,
-        event_totals.hours_since_page_view,
-        event_totals.hours_since_product_view,
-        event_totals.hours_since_pricing_view,
-        session_totals.n_sessions,
-        session_totals.mean_session_minutes,
-        session_totals.longest_session_minutes,
+        totals.n_events,
+        totals.n_page_views,
+        totals.n_product_views,
+        totals.n_pricing_views,
+        totals.n_orders,
+        totals.hours_since_page_view,
+        totals.hours_since_product_view,
+        totals.hours_since_pricing_view,
+        totals.n_sessions,
+        totals.mean_session_minutes,
+        totals.longest_session_minutes,
         cast(extract(hour from {{ reporting_time('selected_leads.landed_at') }}) as integer)
             as landed_hour,
         cast(extract(isodow from {{ reporting_time('selected_leads.landed_at') }}) as integer)
@@ -189,10 +188,8 @@ final as (
         {{ next_change_number() }} as change_number
 
     from selected_leads
-    inner join event_totals
-        on selected_leads.user_id = event_totals.user_id
-    inner join session_totals
-        on selected_leads.user_id = session_totals.user_id
+    inner join totals
+        on selected_leads.user_id = totals.user_id
 
 )
 

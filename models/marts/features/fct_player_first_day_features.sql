@@ -43,28 +43,29 @@ ripe_players as (
 
 {% if is_incremental() %}
 
--- Asked of the model and not of the CTE, which Postgres would write to disk if it were read twice.
+-- Asked of the models and not of the CTEs, which Postgres would write to disk if they were read
+-- twice.
 touched_players as (
 
     -- What happened on the first day arrived since.
-    select ripe_players.user_id
+    select players.user_id
     from {{ ref('int_events_sessionized') }} as events
-    inner join ripe_players
+    inner join {{ ref('int_registrations') }} as players
         on
-            events.user_id = ripe_players.user_id
-            and events.occurred_at <= ripe_players.as_of_at
+            events.user_id = players.user_id
+            and events.occurred_at <= players.registered_at + {{ interval_of(24, 'hour') }}
     where events.change_number > {{ newest_change_number(this) }}
 
     union
 
     -- The first day ended since.
-    select user_id
-    from ripe_players
+    select players.user_id
+    from {{ ref('int_registrations') }} as players
     where
-        as_of_at > (
+        players.registered_at > (
             select coalesce(max(known.as_of_at), cast('-infinity' as timestamptz))
             from {{ this }} as known
-        )
+        ) - {{ interval_of(24, 'hour') }}
 
 ),
 

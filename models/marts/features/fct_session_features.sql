@@ -131,6 +131,14 @@ told_events as (
 
 ),
 
+-- All that tells whose visit it is, when it began, and what was clicked.
+first_events_and_clicks as (
+
+    select * from told_events
+    where is_click or session_event_number = 1
+
+),
+
 -- Where several people send one session_id (somebody signs in, say), it is one visit all the same,
 -- and belongs to the person of its first event.
 visit_events as (
@@ -140,7 +148,7 @@ visit_events as (
         first_value(user_id) over visits as visitor_id,
         first_value(occurred_at) over visits as visit_started_at,
         count(*) filter (where is_click) over visits as click_number
-    from told_events
+    from first_events_and_clicks
     window visits as (
         partition by session_id
         order by occurred_at, event_id
@@ -164,8 +172,8 @@ timely_clicks as (
         {{ json_text('properties', "'product'") }} as product,
         {{ json_text('properties', "'category'") }} as category,
         {{ json_number('properties', "'price'") }} as price,
-        {{ json_text('properties', "'device'") }} as device,
-        {{ json_text('properties', "'country'") }} as country
+        case when click_number = 1 then {{ json_text('properties', "'device'") }} end as device,
+        case when click_number = 1 then {{ json_text('properties', "'country'") }} end as country
     from visit_events
     where
         is_click
@@ -268,8 +276,8 @@ features as (
         min(as_of_at) as as_of_at,
         max(page) filter (where is_last_click) as last_page,
         max(category) filter (where is_last_click) as last_category,
-        max(device) filter (where click_number = 1) as device,
-        max(country) filter (where click_number = 1) as country,
+        max(device) as device,
+        max(country) as country,
         count(*) as n_clicks,
         count(distinct product) as n_products,
         count(distinct category) as n_categories,

@@ -36,11 +36,15 @@ ripe_weeks as (
     select *
     from weeks
     where
-        as_of_at <= {{ as_of() }}
-        {% if is_incremental() %}
-        -- A clock that was put back takes nothing away.
-        or as_of_at <= (select max(known.as_of_at) from {{ this }} as known)
-        {% endif %}
+        -- The calendar begins long before the first subscription.
+        as_of_at >= (select min(subscriptions.started_at) from subscriptions)
+        and (
+            as_of_at <= {{ as_of() }}
+            {% if is_incremental() %}
+            -- A clock that was put back takes nothing away.
+            or as_of_at <= (select max(known.as_of_at) from {{ this }} as known)
+            {% endif %}
+        )
 
 ),
 
@@ -57,43 +61,52 @@ touched_subscribers as (
 
 ),
 
-{% endif %}
-
--- Point in time: a subscription that ends later is active now, whoever knows better today.
-all_active_weeks as (
+selected_weeks as (
 
     select
-        subscriptions.*,
-        ripe_weeks.as_of_at,
-        ripe_weeks.week_began_at,
-        ripe_weeks.four_weeks_began_at
-    from subscriptions
-    inner join ripe_weeks
-        on
-            subscriptions.started_at <= ripe_weeks.as_of_at
-            and (subscriptions.ended_at is null or subscriptions.ended_at > ripe_weeks.as_of_at)
-    -- The calendar begins long before the first subscription.
+        touched_subscribers.user_id,
+        ripe_weeks.*
+    from touched_subscribers
+    cross join ripe_weeks
+
+    union
+
+    -- A week began since: every active subscriber gets a new row.
+    select
+        subscriptions.user_id,
+        ripe_weeks.*
+    from ripe_weeks
+    cross join subscriptions
     where
-        ripe_weeks.as_of_at >= (
-            select min(first_subscriptions.started_at)
-            from subscriptions as first_subscriptions
+        ripe_weeks.as_of_at > (
+            select coalesce(max(known.as_of_at), cast('-infinity' as timestamptz))
+            from {{ this }} as known
         )
 
 ),
 
+{% endif %}
+
+-- Point in time: a subscription that ends later is active now, whoever knows better today.
 active_weeks as (
 
-    select *
-    from all_active_weeks
-    {% if is_incremental() %}
-    where
-        user_id in (select touched_subscribers.user_id from touched_subscribers)
-        -- A week began since: every active subscriber gets a new row.
-        or as_of_at > (
-            select coalesce(max(known.as_of_at), cast('-infinity' as timestamptz))
-            from {{ this }} as known
-        )
-    {% endif %}
+    {% set candidates = 'selected_weeks' if is_incremental() else 'ripe_weeks' %}
+    select
+        subscriptions.*,
+        {{ candidates }}.as_of_at,
+        {{ candidates }}.week_began_at,
+        {{ candidates }}.four_weeks_began_at
+    from subscriptions
+    inner join {{ candidates }}
+        on
+            subscriptions.started_at <= {{ candidates }}.as_of_at
+            and (
+                subscriptions.ended_at is null
+                or subscriptions.ended_at > {{ candidates }}.as_of_at
+            )
+            {% if is_incremental() %}
+            and subscriptions.user_id = selected_weeks.user_id
+            {% endif %}
 
 ),
 
