@@ -14,6 +14,8 @@
             offset 0 -- noqa: AM09
         ) as of_day
     {%- else -%}
+    {#- By itself: pulled up, an expression is computed in each place that uses it. -#}
     select * from {{ rows }}
+    offset 0 -- noqa: AM09
     {%- endif -%}
 {%- endmacro %}

@@ -23,7 +23,8 @@ with predictions as (
         label = 1 as is_positive,
         score >= threshold as is_predicted_positive,
         -- Its fourth power is still a number.
-        greatest(score, 1e-75) as probability
+        greatest(score, 1e-75) as probability,
+        {{ in_trillionths('score') }} as score_in_trillionths
     from {{ ref('int_labelled_predictions') }}
     where score is not null and {{ asks_for('binary') }}
 
@@ -72,10 +73,10 @@ combinations as (
             as n_mature_predicted_positives,
         count(*) filter (where is_mature and is_positive and is_predicted_positive)
             as n_true_positives,
-        sum({{ in_trillionths('score') }}) as sum_score,
-        sum({{ in_trillionths('score') }}) filter (where is_predicted_positive)
+        sum(score_in_trillionths) as sum_score,
+        sum(score_in_trillionths) filter (where is_predicted_positive)
             as sum_predicted_positive_score,
-        sum({{ in_trillionths('score') }}) filter (where is_mature) as sum_mature_score,
+        sum(score_in_trillionths) filter (where is_mature) as sum_mature_score,
         sum({{ in_trillionths('probability * probability') }}) filter (where is_mature)
             as sum_mature_score_2,
         sum(
@@ -84,7 +85,7 @@ combinations as (
         sum(
             {{ in_trillionths('probability * probability * probability * probability') }}
         ) filter (where is_mature) as sum_mature_score_4,
-        sum({{ in_trillionths('score') }}) filter (where is_mature and is_positive)
+        sum(score_in_trillionths) filter (where is_mature and is_positive)
             as sum_positive_score,
         sum({{ in_trillionths(log_loss('score', 'is_positive')) }}) filter (where is_mature)
             as sum_log_loss,
