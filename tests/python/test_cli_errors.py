@@ -326,6 +326,11 @@ def rename_task(variables: dict) -> None:
     variables["experiments"]["lead_coupon"]["task"] = "lead's conversion"
 
 
+def name_experiment_like_its_task(variables: dict) -> None:
+    experiments = variables["experiments"]
+    experiments[TASK] = experiments.pop("lead_coupon")
+
+
 @pytest.mark.parametrize(
     ("mistake", "parts"),
     [
@@ -376,6 +381,7 @@ def rename_task(variables: dict) -> None:
         (experiment(eligible="everybody"), ("experiments.lead_coupon.eligible", "everybody")),
         (experiment(sale="yes"), ("experiments.lead_coupon", "sale")),
         (rename_task, ("prediction_tasks", "lead's conversion")),
+        (name_experiment_like_its_task, ("experiments.lead_conversion", "that no task has")),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else "",
 )

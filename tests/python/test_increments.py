@@ -743,11 +743,20 @@ def refreshed(incremental: Settings) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def repeated(refreshed: Settings) -> Settings:
-    """The same database, built anew for a moment in the past; copy `repeated`."""
-    build(refreshed, CLOCK[PAST], "--full-refresh")
-    keep_copy(refreshed, "repeated")
+def interrupted(refreshed: Settings) -> Settings:
+    """The same database after a full refresh that was killed half way; copy `interrupted`."""
+    build(refreshed, CLOCK[FORWARD[-1]], "--full-refresh", "--select", "int_events")
+    build(refreshed, CLOCK[FORWARD[-1]])
+    keep_copy(refreshed, "interrupted")
     return refreshed
+
+
+@pytest.fixture(scope="module")
+def repeated(interrupted: Settings) -> Settings:
+    """The same database, built anew for a moment in the past; copy `repeated`."""
+    build(interrupted, CLOCK[PAST], "--full-refresh")
+    keep_copy(interrupted, "repeated")
+    return interrupted
 
 
 @pytest.fixture(scope="module")
@@ -824,6 +833,11 @@ def test_world_is_rich_enough(refreshed: Settings) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_increments_equal_a_full_refresh(refreshed: Settings, family: str) -> None:
     assert_equal(refreshed, "incremental", "refreshed", family)
+
+
+def test_run_after_a_killed_full_refresh_counts_nothing_twice(interrupted: Settings) -> None:
+    for family in ("plain", "schedule"):
+        assert_equal(interrupted, "interrupted", "refreshed", family)
 
 
 def test_full_refresh_reproduces_a_moment_in_the_past(repeated: Settings) -> None:

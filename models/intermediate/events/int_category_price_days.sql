@@ -5,7 +5,7 @@
         unique_key=['category', 'day_ends_at'],
         on_schema_change='fail',
         indexes=[
-            {'columns': ['day_ends_at', 'category']},
+            {'columns': ['day_ends_at', 'category'], 'unique': true},
             {'columns': ['change_number']},
         ]
     )
@@ -58,6 +58,7 @@ parts as (
         on
             new_days.category = known.category
             and new_days.day_ends_at = known.day_ends_at
+    where {{ holds_what_was_seen(ref('int_events'), this) }}
 
 ),
 

@@ -6,7 +6,7 @@
         on_schema_change='fail',
         post_hook='{{ analyze_once() }}',
         indexes=[
-            {'columns': ['user_id']},
+            {'columns': ['user_id', 'occurred_at', 'event_id'], 'unique': true},
             {'columns': ['session_id']},
             {'columns': ['session_started_at']},
             {'columns': ['change_number']},
@@ -35,10 +35,11 @@ touched_visits as (
         user_id,
         session_id
     from new_events
+    where {{ holds_what_was_seen(ref('int_events'), this) }}
 
 ),
 
--- Read here, where the events of a visit lie side by side, and not where they lie as they came.
+-- Found by their visit, and with the place that they have in it; what is new has none yet.
 known_events as (
 
     select known.*
@@ -66,10 +67,9 @@ events as (
     select
         {{ columns }},
         session_id,
-        null as known_session_id,
-        null as known_session_started_at,
-        null as known_session_event_number,
-        null as known_change_number
+        cast(null as text) as known_session_id,
+        cast(null as bigint) as known_session_event_number,
+        cast(null as bigint) as known_change_number
     from new_events
 
     union all
@@ -78,7 +78,6 @@ events as (
         {{ columns }},
         case when not is_session_derived then session_id end as session_id,
         session_id as known_session_id,
-        session_started_at as known_session_started_at,
         session_event_number as known_session_event_number,
         change_number as known_change_number
     from known_events
@@ -87,7 +86,7 @@ events as (
 
 {% endif %}
 
--- Two CTEs, since one that is read twice would be written to disk.
+-- Two CTEs, since of a full refresh one that is read twice would be written to disk.
 told_events as (
 
     select * from {{ 'events' if is_incremental() else ref('int_events') }}
@@ -158,8 +157,7 @@ derived_visits as (
 {% set drawn = 'session_id, session_started_at, session_event_number' %}
 {% if is_incremental() %}
 {% set drawn = [
-    drawn, 'known_session_id', 'known_session_started_at', 'known_session_event_number',
-    'known_change_number',
+    drawn, 'known_session_id', 'known_session_event_number', 'known_change_number',
 ] | join(', ') %}
 {% endif %}
 named as (
@@ -210,10 +208,9 @@ final as (
 
     from named
     {% if is_incremental() %}
-    -- What stays as it is is not written once more.
+    -- What keeps its place, and so its visit's beginning, is not written once more.
     where
         known_session_id is distinct from session_name
-        or known_session_started_at != session_started_at
         or known_session_event_number != session_event_number
     {% endif %}
 

@@ -6,7 +6,7 @@
         on_schema_change='fail',
         post_hook='{{ analyze_once() }}',
         indexes=[
-            {'columns': ['user_id', 'day_ends_at']},
+            {'columns': ['user_id', 'day_ends_at', 'event_type'], 'unique': true},
             {'columns': ['change_number']},
         ]
     )
@@ -67,6 +67,7 @@ parts as (
             new_days.user_id = known.user_id
             and new_days.event_type = known.event_type
             and new_days.day_ends_at = known.day_ends_at
+    where {{ holds_what_was_seen(ref('int_events'), this) }}
 
 ),
 

@@ -13,11 +13,13 @@
     )
 }}
 
+{% set scoring_delay = interval_of(var('lead_scoring_delay_hours'), 'hour') %}
+
 with leads as (
 
     select
         *,
-        landed_at + {{ interval_of(var('lead_scoring_delay_hours'), 'hour') }} as as_of_at
+        landed_at + {{ scoring_delay }} as as_of_at
     from {{ ref('int_leads') }}
 
 ),
@@ -47,8 +49,7 @@ touched_leads as (
     inner join {{ ref('int_leads') }} as leads
         on
             events.user_id = leads.user_id
-            and events.occurred_at
-            <= leads.landed_at + {{ interval_of(var('lead_scoring_delay_hours'), 'hour') }}
+            and events.occurred_at <= leads.landed_at + {{ scoring_delay }}
     where events.change_number > {{ newest_change_number(this) }}
 
     union
@@ -61,7 +62,7 @@ touched_leads as (
         leads.landed_at > (
             select coalesce(max(known.as_of_at), cast('-infinity' as timestamptz))
             from {{ this }} as known
-        ) - {{ interval_of(var('lead_scoring_delay_hours'), 'hour') }}
+        ) - {{ scoring_delay }}
 
 ),
 

@@ -13,11 +13,13 @@
     )
 }}
 
+{% set first_day = interval_of(24, 'hour') %}
+
 with registrations as (
 
     select
         *,
-        registered_at + {{ interval_of(24, 'hour') }} as as_of_at
+        registered_at + {{ first_day }} as as_of_at
     from {{ ref('int_registrations') }}
 
 ),
@@ -53,7 +55,7 @@ touched_players as (
     inner join {{ ref('int_registrations') }} as players
         on
             events.user_id = players.user_id
-            and events.occurred_at <= players.registered_at + {{ interval_of(24, 'hour') }}
+            and events.occurred_at <= players.registered_at + {{ first_day }}
     where events.change_number > {{ newest_change_number(this) }}
 
     union
@@ -65,7 +67,7 @@ touched_players as (
         players.registered_at > (
             select coalesce(max(known.as_of_at), cast('-infinity' as timestamptz))
             from {{ this }} as known
-        ) - {{ interval_of(24, 'hour') }}
+        ) - {{ first_day }}
 
 ),
 
