@@ -8,10 +8,6 @@
     {%- for name, experiment in experiments.items() -%}
         {%- set where = "experiments." ~ name -%}
         {%- do registry_check_key("experiments", name) -%}
-        {#- Its outcomes are labels of its name, beside those of the tasks. -#}
-        {%- if name in (var('prediction_tasks') or {}) -%}
-            {%- do registry_error(where, name, "a name that no task has") -%}
-        {%- endif -%}
         {%- do registry_check_fields(where, experiment, known) -%}
         {%- do registry_check_choice(
             where ~ ".entity", experiment.get('entity'), ['user', 'session']

@@ -76,7 +76,7 @@ def assert_one_line(result: Result, *parts: str, exit_code: int = 1) -> None:
     assert last.startswith("Error: ")
     assert "Traceback" not in result.output
     for part in parts:
-        assert part in last
+        assert part in last, last
 
 
 def fetch(settings: Settings, query: str, parameters: Sequence[Any] | None = None) -> list[tuple]:

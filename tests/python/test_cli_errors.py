@@ -381,7 +381,7 @@ def name_experiment_like_its_task(variables: dict) -> None:
         (experiment(eligible="everybody"), ("experiments.lead_coupon.eligible", "everybody")),
         (experiment(sale="yes"), ("experiments.lead_coupon", "sale")),
         (rename_task, ("prediction_tasks", "lead's conversion")),
-        (name_experiment_like_its_task, ("experiments.lead_conversion", "that no task has")),
+        (name_experiment_like_its_task, ("prediction_tasks.lead_conversion", "no experiment has")),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else "",
 )
