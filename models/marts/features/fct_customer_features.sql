@@ -47,10 +47,15 @@ ripe_months as (
 
 {% if is_incremental() %}
 
-newest_month as (
+begun_month as (
 
     select max(as_of_at) as as_of_at
     from ripe_months
+    having
+        max(as_of_at) > (
+            select coalesce(max(known.as_of_at), cast('-infinity' as timestamptz))
+            from {{ this }} as known
+        )
 
 ),
 
@@ -66,16 +71,17 @@ touched_customers as (
     union
 
     -- A month began since: every customer gets a new row.
-    select user_days.user_id
-    from newest_month
-    inner join {{ ref('int_user_days') }} as user_days
-        on newest_month.as_of_at >= user_days.day_ends_at
-    where
-        user_days.event_type in ('order_completed', 'coupon_redeemed')
-        and newest_month.as_of_at > (
-            select coalesce(max(known.as_of_at), cast('-infinity' as timestamptz))
-            from {{ this }} as known
-        )
+    select of_month.user_id
+    from begun_month
+    cross join
+        lateral (
+            select user_days.user_id
+            from {{ ref('int_user_days') }} as user_days
+            where
+                user_days.event_type in ('order_completed', 'coupon_redeemed')
+                and user_days.day_ends_at <= begun_month.as_of_at
+            offset 0 -- noqa: AM09
+        ) as of_month
 
 ),
 
