@@ -31,8 +31,8 @@ touched_days as (
 
 selected_predictions as (
 
-    {{ rows_of_touched_days(
-        'predictions', ['task', 'model_version', 'run_kind', 'prediction_date']
+    {{ rows_of_touched(
+        'predictions', 'touched_days', ['task', 'model_version', 'run_kind', 'prediction_date']
     ) }}
 
 ),

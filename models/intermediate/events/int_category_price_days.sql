@@ -48,17 +48,12 @@ parts as (
 
     union all
 
-    select
-        known.category,
-        known.day_ends_at,
-        known.n_views,
-        known.sum_price
-    from new_days
-    inner join {{ this }} as known
-        on
-            new_days.category = known.category
-            and new_days.day_ends_at = known.day_ends_at
-    where {{ holds_what_was_seen(ref('int_events'), this) }}
+    {{ known_rows_of(
+        'new_days',
+        ['category', 'day_ends_at'],
+        ['n_views', 'sum_price'],
+        ref('int_events')
+    ) }}
 
 ),
 

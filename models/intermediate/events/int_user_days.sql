@@ -53,21 +53,12 @@ parts as (
 
     union all
 
-    select
-        known.user_id,
-        known.event_type,
-        known.day_ends_at,
-        known.n_events,
-        known.sum_amount,
-        known.first_occurred_at,
-        known.last_occurred_at
-    from new_days
-    inner join {{ this }} as known
-        on
-            new_days.user_id = known.user_id
-            and new_days.event_type = known.event_type
-            and new_days.day_ends_at = known.day_ends_at
-    where {{ holds_what_was_seen(ref('int_events'), this) }}
+    {{ known_rows_of(
+        'new_days',
+        ['user_id', 'event_type', 'day_ends_at'],
+        ['n_events', 'sum_amount', 'first_occurred_at', 'last_occurred_at'],
+        ref('int_events')
+    ) }}
 
 ),
 

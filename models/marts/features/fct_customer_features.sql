@@ -89,21 +89,7 @@ touched_customers as (
 
 selected_days as (
 
-    {% if is_incremental() %}
-    -- Customer by customer through the index: left to itself, the planner would read the whole
-    -- table.
-    select of_customer.*
-    from touched_customers
-    cross join
-        lateral (
-            select user_days.*
-            from user_days
-            where user_days.user_id = touched_customers.user_id
-            offset 0 -- noqa: AM09
-        ) as of_customer
-    {% else %}
-    select * from user_days
-    {% endif %}
+    {{ rows_of_touched('user_days', 'touched_customers', ['user_id']) }}
 
 ),
 
