@@ -26,9 +26,9 @@ def measure(
     """Land the history, build it several times, then load and build as many days more."""
     _make(server, n_events, n_users, n_days + repeats)
     landing = measuring.seconds(lambda: _land(server, n_days))
+    ((n_landed,),) = server.connection.execute("select count(*) from tracking.events").fetchall()
     builds = [server.build(_clock(n_days), *SELECTION, "--full-refresh") for _ in range(repeats)]
     days = [_one_more_day(server, n_days + day) for day in range(repeats)]
-    ((n_landed,),) = server.connection.execute("select count(*) from tracking.events").fetchall()
     return {
         "users": n_users,
         "days": n_days,

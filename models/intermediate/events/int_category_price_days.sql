@@ -23,6 +23,8 @@ with new_views as (
         {% if is_incremental() %}
         and change_number > {{ newest_change_number(this) }}
         {% endif %}
+    -- So that JSON is read of views alone, and each price once.
+    offset 0 -- noqa: AM09
 
 ),
 
