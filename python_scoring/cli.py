@@ -655,13 +655,20 @@ def score_tasks(
 def recorded(
     settings: Settings, command: str
 ) -> Iterator[tuple[psycopg.Connection, dict[str, Any]]]:
-    """Run a command as `runs.recorded_run` does; leave with exit code 0 if another one runs."""
+    """Run a command as `runs.recorded_run` does; leave if another one runs.
+
+    With exit code 0 what a schedule begins once more by itself, with 1 what a person asked for.
+    """
     from python_scoring.runs import AlreadyRunning, recorded_run
 
     try:
         with recorded_run(settings, command) as work:
             yield work
     except AlreadyRunning:
+        if command in ("promote", "retire"):
+            raise LeadlightError(
+                f"another run is at work on this database: {command} again when it has ended"
+            ) from None
         say("already_running", "another run is at work on this database, nothing to do here")
         raise click.exceptions.Exit(0) from None
 

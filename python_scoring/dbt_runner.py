@@ -38,7 +38,8 @@ def run_dbt(
             on_node(n_done, event.data.total)
 
     command = [
-        *("--log-level", "none", "--no-use-colors"),
+        # Nothing on the terminal, and a line for each node in logs/dbt.log.
+        *("--log-level", "none", "--log-level-file", "info", "--no-use-colors"),
         *arguments,
         *("--project-dir", str(settings.project_dir)),
         *("--profiles-dir", str(settings.profiles_dir)),

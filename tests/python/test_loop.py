@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -621,6 +622,32 @@ def test_second_of_two_at_once_leaves(unscored: Settings, command: str) -> None:
     assert_done(result)
     assert "another run is at work" in result.stdout
     assert content_hashes(unscored, names) == before
+
+
+def test_rollback_at_the_same_time_is_no_success(unscored: Settings) -> None:
+    before = content_hashes(unscored, WRITTEN)
+    with warehouse.connect(unscored) as first, warehouse.exclusive(first):
+        result = leadlight(unscored, "models", "promote", TASK, "v1")
+    assert result.exit_code == 1
+    assert "another run is at work on this database: promote again" in result.output
+    assert content_hashes(unscored, WRITTEN) == before
+
+
+def test_model_that_fails_is_named_in_one_line_and_in_the_log(
+    unscored: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBT_LOG_PATH", str(tmp_path))
+    with warehouse.connect(unscored) as connection:
+        connection.execute("alter table tracking.events drop column amount cascade")
+    result = leadlight(unscored, "run", "--select", "pre")
+    assert result.exit_code == 1
+    line = "dbt could not build stg_tracking__events (models/staging/tracking/"
+    assert line in result.output
+    ((status, error),) = fetch(
+        unscored, "select status, error from scoring.runs order by run_id desc limit 1"
+    )
+    assert status == "failed" and line in error
+    assert "stg_tracking__events" in (tmp_path / "dbt.log").read_text()
 
 
 # Artifacts and promotion -----------------------------------------------------------------------
