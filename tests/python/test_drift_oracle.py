@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import psycopg
 import pytest
-from helpers import fetch
+from helpers import fetch, histogram_edges
 from scipy.stats import ks_2samp, wasserstein_distance
 from sklearn.metrics import (
     accuracy_score,
@@ -58,6 +58,8 @@ FEATURE_COLUMNS += ["utm_medium", "country", "attributes"]
 # The last one helps nothing.
 IMPORTANCES = {"n_events": 0.3, "country": 0.2, "attributes.size": 0.1, "landed_hour": 0.0}
 EPSILON = 1e-4
+
+EDGES = histogram_edges()
 
 
 # The rows --------------------------------------------------------------------------------------
@@ -648,7 +650,12 @@ def test_estimated_performance(refreshed: Settings, predictions: pd.DataFrame) -
             ):
                 expected[f"realised_{name}"] = metric(label, predicted, zero_division=np.nan)
             expected["realised_accuracy"] = accuracy_score(label, predicted)
-            for name in ("precision", "recall", "f1_score", "accuracy"):
+            # Scores of one bin tie.
+            bins = np.searchsorted(EDGES, score, side="right")
+            both = len(set(label)) == 2
+            expected["realised_roc_auc"] = roc_auc_score(label, bins) if both else np.nan
+            expected["estimated_roc_auc"] = float(line["estimated_roc_auc"])
+            for name in ("precision", "recall", "f1_score", "accuracy", "roc_auc"):
                 error = expected[f"estimated_{name}"] - expected[f"realised_{name}"]
                 expected[f"{name}_error"] = error
         else:

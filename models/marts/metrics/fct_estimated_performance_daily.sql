@@ -23,14 +23,27 @@ histograms as (
 
 ),
 
+-- A day is counted by one statement and binned by another.
 touched_days as (
 
-    select distinct
+    select
         task,
         model_version,
         run_kind,
         prediction_date
-    from statistics
+    from {{ ref('int_classification_daily') }}
+    {% if is_incremental() %}
+    where change_number > {{ newest_change_number(this) }}
+    {% endif %}
+
+    union
+
+    select
+        task,
+        model_version,
+        run_kind,
+        prediction_date
+    from {{ ref('int_score_histograms') }}
     {% if is_incremental() %}
     where change_number > {{ newest_change_number(this) }}
     {% endif %}
