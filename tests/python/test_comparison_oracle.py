@@ -274,7 +274,7 @@ def test_differences_of_losses_are_those_of_a_paired_t_test(comparison, shared):
         assert row["metric_value"] == pytest.approx(one.mean(), rel=1e-9)
         assert row["other_value"] == pytest.approx(two.mean(), rel=1e-9)
         assert row["difference"] == pytest.approx((one - two).mean(), rel=1e-9)
-        if len(rows) < 2:
+        if len(rows) < 2 or np.ptp(one - two) == 0:
             assert pd.isna([row["difference_lower"], row["p_value"], row["verdict"]]).all()
             continue
         test = stats.ttest_rel(one, two)
@@ -298,8 +298,8 @@ def test_differences_of_areas_are_those_of_delong(comparison, shared):
         assert row["metric_value"] == pytest.approx(area, abs=1e-9)
         assert row["other_value"] == pytest.approx(other_area, abs=1e-9)
         assert row["difference"] == pytest.approx(area - other_area, abs=1e-9)
-        if np.isnan(variance):
-            assert pd.isna(row["difference_lower"])
+        if not variance > 0:
+            assert pd.isna([row["difference_lower"], row["p_value"], row["verdict"]]).all()
             continue
         margin = stats.norm.ppf(0.975) * np.sqrt(variance)
         assert row["difference_lower"] == pytest.approx(area - other_area - margin, abs=1e-9)

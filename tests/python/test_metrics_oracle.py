@@ -250,8 +250,8 @@ def ranking(rows: pd.DataFrame) -> dict[str, Any]:
     caught = np.interp(end[1], [0, *by_bin["size"].cumsum()], [0, *by_bin["sum"].cumsum()])
     return {
         "roc_auc": auc,
-        "roc_auc_lower": max(0, auc - margin) if margin >= 0 else np.nan,
-        "roc_auc_upper": min(1, auc + margin) if margin >= 0 else np.nan,
+        "roc_auc_lower": max(0, auc - margin) if margin > 0 else np.nan,
+        "roc_auc_upper": min(1, auc + margin) if margin > 0 else np.nan,
         "average_precision": average_precision_score(label, score) if label.any() else np.nan,
         "ks_statistic": ks_2samp(score[label == 1], score[label == 0]).statistic
         if has_both
@@ -500,9 +500,28 @@ def test_metrics_hold_however_rare_positives_are(
         assert error <= metrics["roc_auc_error_bound"] + 1e-12
         # With bins that do not grow coarse where rare events have their scores.
         assert metrics["roc_auc_error_bound"] < 0.01
+        for name, (lowest, highest) in ranked_within_bins(rows).items():
+            assert lowest - 1e-9 <= metrics[name] <= highest + 1e-9, name
+            assert highest - lowest < 0.04, name
         for name, expected in {**classification(rows), **calibration_errors(rows)}.items():
             if name in metrics and not name.startswith("spiegelhalter"):
                 np.testing.assert_allclose(metrics[name], expected, **EXACT, err_msg=name)
+
+
+def ranked_within_bins(rows: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """What metrics of the raw scores can be at least and at most, whatever their order in a bin."""
+    label = rows["label"].to_numpy()
+    score_bin = np.searchsorted(EDGES, rows["score"], side="right")
+    # Of each bin the positives last, or first.
+    worst, best = (np.argsort(np.lexsort((key, score_bin))) for key in (-label, label))
+    return {
+        name: (metric(label, worst), metric(label, best))
+        for name, metric in (
+            ("average_precision", average_precision_score),
+            ("ks_statistic", lambda y, s: ks_2samp(s[y == 1], s[y == 0]).statistic),
+            ("top_decile_lift", lambda y, s: y[np.argsort(-s)[: len(y) // 10]].mean() / y.mean()),
+        )
+    }
 
 
 # Thresholds ------------------------------------------------------------------------------------
@@ -562,7 +581,11 @@ def test_net_money_is_that_of_the_randomised_arms(scored: Settings, curve: pd.Da
         points = curve.loc[("lead_conversion", version, run_kind, "all_time")]
         score = EDGES[np.searchsorted(EDGES, predictions["score"], side="right") - 1]
         arms = {
-            arm: (predictions["arm"] == f"lead_coupon:{arm}") & predictions["label"].notna()
+            arm: predictions["arm"]
+            .fillna("")
+            .str.split("+")
+            .map(lambda of_each, arm=arm: f"lead_coupon:{arm}" in of_each)
+            & predictions["label"].notna()
             for arm in ("coupon", "control")
         }
         highest = score[arms["coupon"] | arms["control"]].max(initial=-1)
@@ -579,9 +602,22 @@ def test_net_money_is_that_of_the_randomised_arms(scored: Settings, curve: pd.Da
             expected = below.mean() * (
                 (rates["coupon"] - rates["control"]) * value - rates["coupon"] * float(offer)
             )
+            # Each rate at the end of Wilson's interval that is worse, or better, for the money.
+            falls, rises = [], []
+            for arm, brings in (("coupon", value - float(offer)), ("control", -value)):
+                labels = predictions["label"][arms[arm] & below]
+                moves = [brings * (end - rates[arm]) for end in wilson(labels.sum(), len(labels))]
+                falls.append(min(moves))
+                rises.append(max(moves))
+            bounds = [
+                expected - below.mean() * np.hypot(*falls),
+                expected + below.mean() * np.hypot(*rises),
+            ]
             if not below.any():
-                expected = 0
+                expected, bounds = 0, [0, 0]
             assert point["net_per_lead"] == pytest.approx(expected, abs=1e-9, nan_ok=True)
+            found = [point["net_per_lead_lower"], point["net_per_lead_upper"]]
+            assert found == pytest.approx(bounds, abs=1e-9, nan_ok=True)
             n_known += not np.isnan(expected)
         known = points["net_per_lead"].dropna()
         best = points.index[points["is_best_by_net"]]
@@ -589,15 +625,45 @@ def test_net_money_is_that_of_the_randomised_arms(scored: Settings, curve: pd.Da
     assert n_known > 50
 
 
-def test_operating_point_is_of_the_curve(scored: Settings, curve: pd.DataFrame) -> None:
-    found = frame(scored, "select * from leadlight_metrics.fct_operating_point")
+def test_operating_point_is_that_of_the_predictions(
+    scored: Settings, curve: pd.DataFrame, windowed: pd.DataFrame
+) -> None:
+    """What the threshold in force parts, counted in the predictions: its own bin is positive."""
+    keys = list(curve.index.names[:-1])
+    found = frame(scored, "select * from leadlight_metrics.fct_operating_point").set_index(keys)
     assert len(found) == len(curve.index.droplevel("threshold").unique())
-    for point in found.itertuples():
-        points = curve.loc[(point.task, point.model_version, point.run_kind, point.window_name)]
-        not_above = points.index[points.index <= point.threshold]
-        in_force = points.loc[not_above.max() if len(not_above) else points.index.min()]
-        assert point.f1_score == in_force["f1_score"] or np.isnan(point.f1_score)
-        assert point.best_f1_score == points["f1_score"].max() or points["f1_score"].isna().all()
+    groups = dict(list(windowed[windowed["slice_name"] == "all"].groupby(keys)))
+    n_compared = n_between = 0
+    for key, point in found.iterrows():
+        points, threshold = curve.loc[key], point["threshold"]
+        for name, best in (("f1_score", "best_f1_score"), ("net_per_lead", "best_net_per_lead")):
+            assert point[best] == points[name].max() or points[name].isna().all()
+        in_force = points[points["is_in_force"]]
+        assert len(in_force) == 1
+        copied = ["precision", "f1_score", "net_per_lead", "net_per_lead_lower"]
+        np.testing.assert_array_equal(
+            point[copied].astype(float), in_force.iloc[0][copied].astype(float)
+        )
+        if key not in groups:
+            continue
+        rows = groups[key]
+        of_threshold = np.searchsorted(EDGES, threshold, side="right") - 1
+        predicted = rows["score_bin"] >= of_threshold
+        if not (predicted ^ (rows["score"] >= threshold)).any():
+            # Nobody scores in its bin and below it: exactly the matrix of the rows.
+            n_compared += 1
+            n_between += (rows["score_bin"] != of_threshold).all()
+        tp, label = (predicted & (rows["label"] == 1)).sum(), rows["label"]
+        expected = {
+            "precision": tp / predicted.sum() if predicted.any() else np.nan,
+            "recall": tp / label.sum() if label.any() else np.nan,
+            "f1_score": 2 * tp / (predicted.sum() + label.sum())
+            if predicted.any() or label.any()
+            else np.nan,
+        }
+        for name, value in expected.items():
+            assert point[name] == pytest.approx(value, abs=1e-12, nan_ok=True), (key, name)
+    assert n_compared > 10 and n_between > 3
 
 
 def test_tiny_scores_stop_no_build(

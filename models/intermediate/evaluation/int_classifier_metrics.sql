@@ -18,7 +18,8 @@ rates as (
         {{ ratio('n_true_positives', '(n_true_positives + n_false_positives)') }} as precision,
         {{ ratio('n_true_positives', 'n_positives') }} as recall,
         {{ ratio('n_true_negatives', '(n_true_negatives + n_false_positives)') }} as specificity,
-        {{ ratio('sum_squared_error', 'n_mature') }} as brier_score
+        -- Squares that are each as good as zero may add up to a rounding below it.
+        {{ ratio('greatest(sum_squared_error, 0)', 'n_mature') }} as brier_score
     from statistics
 
 ),
@@ -73,12 +74,12 @@ final as (
         ) }} as matthews_correlation,
 
         histogram_metrics.roc_auc,
-        case when histogram_metrics.roc_auc_variance >= 0 then greatest(
+        case when histogram_metrics.roc_auc_variance > 0 then greatest(
             0,
             histogram_metrics.roc_auc
             - {{ normal_quantile('0.975') }} * sqrt(histogram_metrics.roc_auc_variance)
         ) end as roc_auc_lower,
-        case when histogram_metrics.roc_auc_variance >= 0 then least(
+        case when histogram_metrics.roc_auc_variance > 0 then least(
             1,
             histogram_metrics.roc_auc
             + {{ normal_quantile('0.975') }} * sqrt(histogram_metrics.roc_auc_variance)

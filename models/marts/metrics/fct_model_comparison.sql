@@ -175,7 +175,9 @@ deviates as (
         case
             when metric = 'roc_auc' then {{ normal_quantile('0.975') }}
             else {{ student_t_quantile('0.975', 'degrees_of_freedom') }}
-        end * standard_error as margin,
+        end
+        -- Differences that are all alike say nothing of how they vary.
+        * nullif(standard_error, 0) as margin,
         {{ ratio('difference', 'standard_error') }} as deviate
     from compared
 

@@ -33,13 +33,14 @@ arms as (
 
 -- Of a task's experiments the first by name, if its outcome is what the label tells of, and of its
 -- paying arms the first. An offer costs what it is worth when it is redeemed, which is by ordering.
+-- A prediction that several experiments assigned names all its arms, `a:control+b:coupon`.
 offers as (
 
     select
         experiments.task,
         experiments.experiment,
-        experiments.experiment || ':' || paying_arms.arm as treated_arm,
-        experiments.experiment || ':' || experiments.control_arm as control_arm,
+        '+' || experiments.experiment || ':' || paying_arms.arm || '+' as treated_arm,
+        '+' || experiments.experiment || ':' || experiments.control_arm || '+' as control_arm,
         tasks.label_rule,
         experiments.margin,
         cast(paying_arms.offer_amount as double precision) as offer_amount,
@@ -114,8 +115,12 @@ bins_with_offers as (
         offers.experiment,
         offers.margin * order_values.mean_order_value as order_margin,
         offers.offer_amount,
-        bins.slice_value = offers.treated_arm as is_treated,
-        bins.slice_value = offers.control_arm as is_control,
+        bins.slice_name = 'arm'
+        and {{ dbt.position('offers.treated_arm', "'+' || bins.slice_value || '+'") }} > 0
+            as is_treated,
+        bins.slice_name = 'arm'
+        and {{ dbt.position('offers.control_arm', "'+' || bins.slice_value || '+'") }} > 0
+            as is_control,
         -- Where a positive is somebody who did not order, the others converted.
         case
             when offers.label_rule = 'absent' then bins.n_mature - bins.n_positives
@@ -215,7 +220,17 @@ rates as (
         cast(n_positives_below as bigint) as n_false_negatives,
         {{ ratio('n_predictions_below', 'all_predictions') }} as share_below,
         {{ ratio('n_treated_converted_below', 'n_treated_below') }} as treated_rate,
+        {{ wilson_bound('n_treated_converted_below', 'n_treated_below', 'lower') }}
+            as treated_rate_lower,
+        {{ wilson_bound('n_treated_converted_below', 'n_treated_below', 'upper') }}
+            as treated_rate_upper,
         {{ ratio('n_control_converted_below', 'n_control_below') }} as control_rate,
+        {{ wilson_bound('n_control_converted_below', 'n_control_below', 'lower') }}
+            as control_rate_lower,
+        {{ wilson_bound('n_control_converted_below', 'n_control_below', 'upper') }}
+            as control_rate_upper,
+        -- What one who converts brings in the treated arm.
+        order_margin - offer_amount as treated_margin,
         case
             when experiment is null then 'no experiment has the task''s outcome'
             when highest_randomised_bin is null then 'nobody was randomised'
@@ -234,22 +249,31 @@ nets as (
         case
             when net_unknown_because is not null then null
             when n_predictions_below = 0 then 0
-            else
-                share_below
-                * (treated_rate * (order_margin - offer_amount) - control_rate * order_margin)
+            else share_below * (treated_rate * treated_margin - control_rate * order_margin)
         end as net_per_lead,
-        -- Of the two rates; the share and what an order brings are taken as known.
-        case
-            when net_unknown_because is not null then null
-            when n_predictions_below = 0 then 0
-            else
-                {{ normal_quantile('0.975') }} * share_below * sqrt(
-                    power(order_margin - offer_amount, 2)
-                    * treated_rate * (1 - treated_rate) / n_treated_below
-                    + power(order_margin, 2)
-                    * control_rate * (1 - control_rate) / n_control_below
-                )
-        end as net_margin_of_error,
+        -- How far net money falls, or rises, if a rate is at the worse, or better, end of Wilson's
+        -- interval: combined like Newcombe's difference of two rates (Zou and Donner 2008), it is
+        -- not zero where everybody or nobody converted.
+        share_below * sqrt(
+            power(greatest(
+                treated_margin * (treated_rate - treated_rate_lower),
+                treated_margin * (treated_rate - treated_rate_upper)
+            ), 2)
+            + power(greatest(
+                order_margin * (control_rate_upper - control_rate),
+                order_margin * (control_rate_lower - control_rate)
+            ), 2)
+        ) as net_fall,
+        share_below * sqrt(
+            power(greatest(
+                treated_margin * (treated_rate_upper - treated_rate),
+                treated_margin * (treated_rate_lower - treated_rate)
+            ), 2)
+            + power(greatest(
+                order_margin * (control_rate - control_rate_lower),
+                order_margin * (control_rate - control_rate_upper)
+            ), 2)
+        ) as net_rise,
         {{ ratio(
             '2 * n_true_positives',
             '(2 * n_true_positives + n_false_positives + n_false_negatives)'
@@ -262,7 +286,8 @@ nets_and_tasks as (
 
     select
         nets.*,
-        tasks.default_threshold as threshold_in_force
+        tasks.default_threshold as threshold_in_force,
+        {{ histogram_bin('tasks.default_threshold') }} as bin_in_force
     from nets
     left join tasks
         on nets.task = tasks.task
@@ -298,15 +323,17 @@ final as (
         treated_rate,
         control_rate,
         net_per_lead,
-        net_per_lead - net_margin_of_error as net_per_lead_lower,
-        net_per_lead + net_margin_of_error as net_per_lead_upper,
+        case when n_predictions_below = 0 then net_per_lead else net_per_lead - net_fall end
+            as net_per_lead_lower,
+        case when n_predictions_below = 0 then net_per_lead else net_per_lead + net_rise end
+            as net_per_lead_upper,
         threshold_in_force,
 
-        -- A threshold between two of the curve does what the one below it does, all but a bin.
+        -- Nobody scores between two thresholds of the curve but in the bin of the lower one: what
+        -- lies at or above another threshold is what lies at or above the next one of the curve.
         threshold_in_force is not null and row_number() over (
             partition by task, model_version, run_kind, window_name
-            order by
-                threshold <= threshold_in_force desc, abs(threshold - threshold_in_force) asc
+            order by score_bin >= bin_in_force desc, abs(score_bin - bin_in_force) asc
         ) = 1 as is_in_force,
         -- Of several that are as good, the lowest.
         f1_score is not null and row_number() over (
