@@ -10,6 +10,10 @@
     {%- for arm, fields in arms.items() -%}
         {%- set at = where ~ ".arms." ~ arm -%}
         {%- do registry_check_name(where ~ ".arms", arm) -%}
+        {#- Of somebody in several experiments the slice `arm` names all, joined by it. -#}
+        {%- if '+' in arm -%}
+            {%- do registry_error(where ~ ".arms", arm, "a name without a plus sign") -%}
+        {%- endif -%}
         {%- do registry_check_fields(at, fields, ['share', 'offer_amount']) -%}
         {%- do registry_check_number(at ~ ".share", fields.get('share'), 0, 1) -%}
         {%- do registry_check_number(

@@ -349,6 +349,10 @@ def name_experiment_like_its_task(variables: dict) -> None:
         (experiment(control_arm="nobody"), ("experiments.lead_coupon.control_arm", "nobody")),
         (experiment(arms=None), ("experiments.lead_coupon.arms", "two arms")),
         (experiment(arms={"control": {"share": 1}}), ("experiments.lead_coupon.arms", "two arms")),
+        (
+            experiment(arms={"control": {"share": 0.2}, "coupon+letter": {"share": 0.8}}),
+            ("experiments.lead_coupon.arms", "coupon+letter", "plus sign"),
+        ),
         (arm("coupon", colour="red"), ("experiments.lead_coupon.arms.coupon", "colour", "share")),
         (arm("coupon", share=80), ("experiments.lead_coupon.arms.coupon.share", "80")),
         (arm("coupon", share=0.7), ("experiments.lead_coupon.arms", "0.9", "make together")),

@@ -550,6 +550,9 @@ def test_targeting(built: Settings, mature: pd.DataFrame) -> None:
             net = share * (large["net_money"].mean() - control["net_money"].mean())
             close(point["net_per_lead"], net)
             error = np.sqrt(sum(arm["net_money"].var() / len(arm) for arm in (large, control)))
+            if error == 0:
+                assert point["net_per_lead_upper"] is None
+                continue
             close(point["net_per_lead_upper"] - net, stats.norm.ppf(0.975) * share * error)
         best = max(curve, key=lambda point: point["net_per_lead"] or -np.inf)
         assert best["is_best"] and row["best_threshold"] == best["threshold"]

@@ -634,17 +634,21 @@ def test_rollback_at_the_same_time_is_no_success(unscored: Settings) -> None:
 
 
 def test_model_that_fails_is_named_in_one_line_and_in_the_log(
-    unscored: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    simulated: Settings,
+    copy_database: CopyDatabase,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    settings = copy_database(simulated, "broken")
     monkeypatch.setenv("DBT_LOG_PATH", str(tmp_path))
-    with warehouse.connect(unscored) as connection:
+    with warehouse.connect(settings) as connection:
         connection.execute("alter table tracking.events drop column amount cascade")
-    result = leadlight(unscored, "run", "--select", "pre")
+    result = leadlight(settings, "run", "--select", "pre")
     assert result.exit_code == 1
     line = "dbt could not build stg_tracking__events (models/staging/tracking/"
     assert line in result.output
     ((status, error),) = fetch(
-        unscored, "select status, error from scoring.runs order by run_id desc limit 1"
+        settings, "select status, error from scoring.runs order by run_id desc limit 1"
     )
     assert status == "failed" and line in error
     assert "stg_tracking__events" in (tmp_path / "dbt.log").read_text()

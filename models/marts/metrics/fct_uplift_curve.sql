@@ -148,7 +148,10 @@ nets as (
             as net_per_lead,
         case
             when n_treated + n_control = 0 then 0
-            else {{ normal_quantile('0.975') }} * share_targeted * net_money_standard_error
+            -- Money that is all alike says nothing of how it varies.
+            else
+                {{ normal_quantile('0.975') }} * share_targeted
+                * nullif(net_money_standard_error, 0)
         end as net_margin_of_error
     from rates
 
