@@ -51,7 +51,7 @@ touched_players as (
 
     -- What happened on the first day arrived since.
     select players.user_id
-    from {{ ref('int_events') }} as events
+    from {{ ref('int_events_sessionized') }} as events
     inner join {{ ref('int_registrations') }} as players
         on
             events.user_id = players.user_id
@@ -92,12 +92,12 @@ events as (
     cross join
         lateral (
             select events.*
-            from {{ ref('int_events') }} as events
+            from {{ ref('int_events_sessionized') }} as events
             where events.user_id = selected_players.user_id
             offset 0 -- noqa: AM09
         ) as of_player
     {% else %}
-    select * from {{ ref('int_events') }}
+    select * from {{ ref('int_events_sessionized') }}
     {% endif %}
 
 ),
