@@ -530,7 +530,8 @@ def ranked_within_bins(rows: pd.DataFrame) -> dict[str, tuple[float, float]]:
 @pytest.fixture(scope="module")
 def curve(scored: Settings) -> pd.DataFrame:
     found = frame(scored, "select * from leadlight_metrics.fct_threshold_curve")
-    return found.set_index(["task", "model_version", "run_kind", "window_name", "threshold"])
+    keys = ["task", "model_version", "run_kind", "window_name", "threshold"]
+    return found.set_index(keys).sort_index()
 
 
 def test_threshold_curve_is_of_every_threshold(curve: pd.DataFrame, windowed: pd.DataFrame) -> None:
