@@ -87,7 +87,7 @@ touched as (
         labels.change_number > {{ newest_change_number(this) }}
         and (
             known.arm is null
-            or {{ dbt.position("'+' || assignments.arm || '+'", "'+' || known.arm || '+'") }} = 0
+            or not {{ is_among_arms('assignments.arm', 'known.arm') }}
         )
 
 ),

@@ -35,7 +35,7 @@ arms as (
     select
         experiment,
         arm,
-        '+' || experiment || ':' || arm || '+' as arm_in_predictions
+        experiment || ':' || arm as arm_in_predictions
     from {{ ref('dim_experiment_arms') }}
     where not is_control
 
@@ -107,9 +107,7 @@ sides as (
     left join arms
         on
             near_the_threshold.experiment = arms.experiment
-            and {{ dbt.position(
-                'arms.arm_in_predictions', "'+' || near_the_threshold.arm || '+'"
-            ) }} > 0
+            and {{ is_among_arms('arms.arm_in_predictions', 'near_the_threshold.arm') }}
     where near_the_threshold.is_above = (arms.arm is null)
 
 ),

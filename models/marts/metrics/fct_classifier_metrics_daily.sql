@@ -14,27 +14,10 @@
 -- A day is counted by one statement and binned by another.
 with days as (
 
-    select
-        task,
-        model_version,
-        run_kind,
-        prediction_date
-    from {{ ref('int_classification_daily') }}
-    {% if is_incremental() %}
-    where change_number > {{ newest_change_number(this) }}
-    {% endif %}
-
-    union
-
-    select
-        task,
-        model_version,
-        run_kind,
-        prediction_date
-    from {{ ref('int_score_histograms') }}
-    {% if is_incremental() %}
-    where change_number > {{ newest_change_number(this) }}
-    {% endif %}
+    {{ changed_keys(
+        [ref('int_classification_daily'), ref('int_score_histograms')],
+        ['task', 'model_version', 'run_kind', 'prediction_date']
+    ) }}
 
 ),
 

@@ -33,14 +33,13 @@ arms as (
 
 -- Of a task's experiments the first by name, if its outcome is what the label tells of, and of its
 -- paying arms the first. An offer costs what it is worth when it is redeemed, which is by ordering.
--- A prediction that several experiments assigned names all its arms, `a:control+b:coupon`.
 offers as (
 
     select
         experiments.task,
         experiments.experiment,
-        '+' || experiments.experiment || ':' || paying_arms.arm || '+' as treated_arm,
-        '+' || experiments.experiment || ':' || experiments.control_arm || '+' as control_arm,
+        experiments.experiment || ':' || paying_arms.arm as treated_arm,
+        experiments.experiment || ':' || experiments.control_arm as control_arm,
         tasks.label_rule,
         experiments.margin,
         cast(paying_arms.offer_amount as double precision) as offer_amount,
@@ -115,11 +114,9 @@ bins_with_offers as (
         offers.experiment,
         offers.margin * order_values.mean_order_value as order_margin,
         offers.offer_amount,
-        bins.slice_name = 'arm'
-        and {{ dbt.position('offers.treated_arm', "'+' || bins.slice_value || '+'") }} > 0
+        bins.slice_name = 'arm' and {{ is_among_arms('offers.treated_arm', 'bins.slice_value') }}
             as is_treated,
-        bins.slice_name = 'arm'
-        and {{ dbt.position('offers.control_arm', "'+' || bins.slice_value || '+'") }} > 0
+        bins.slice_name = 'arm' and {{ is_among_arms('offers.control_arm', 'bins.slice_value') }}
             as is_control,
         -- Where a positive is somebody who did not order, the others converted.
         case
@@ -242,6 +239,26 @@ rates as (
 
 ),
 
+-- What an arm brings, per person. Where an offer costs more than an order brings, a higher rate
+-- brings less.
+moneys as (
+
+    select
+        *,
+        treated_margin * treated_rate as treated_money,
+        least(treated_margin * treated_rate_lower, treated_margin * treated_rate_upper)
+            as treated_money_lower,
+        greatest(treated_margin * treated_rate_lower, treated_margin * treated_rate_upper)
+            as treated_money_upper,
+        order_margin * control_rate as control_money,
+        least(order_margin * control_rate_lower, order_margin * control_rate_upper)
+            as control_money_lower,
+        greatest(order_margin * control_rate_lower, order_margin * control_rate_upper)
+            as control_money_upper
+    from rates
+
+),
+
 nets as (
 
     select
@@ -249,36 +266,30 @@ nets as (
         case
             when net_unknown_because is not null then null
             when n_predictions_below = 0 then 0
-            else share_below * (treated_rate * treated_margin - control_rate * order_margin)
+            else share_below * (treated_money - control_money)
         end as net_per_lead,
-        -- How far net money falls, or rises, if a rate is at the worse, or better, end of Wilson's
-        -- interval: combined like Newcombe's difference of two rates (Zou and Donner 2008), it is
-        -- not zero where everybody or nobody converted.
-        share_below * sqrt(
-            power(greatest(
-                treated_margin * (treated_rate - treated_rate_lower),
-                treated_margin * (treated_rate - treated_rate_upper)
-            ), 2)
-            + power(greatest(
-                order_margin * (control_rate_upper - control_rate),
-                order_margin * (control_rate_lower - control_rate)
-            ), 2)
-        ) as net_fall,
-        share_below * sqrt(
-            power(greatest(
-                treated_margin * (treated_rate_upper - treated_rate),
-                treated_margin * (treated_rate_lower - treated_rate)
-            ), 2)
-            + power(greatest(
-                order_margin * (control_rate - control_rate_lower),
-                order_margin * (control_rate - control_rate_upper)
-            ), 2)
-        ) as net_rise,
+        -- How far net money falls, or rises, with both rates at the worse, or better, end of
+        -- Wilson's interval: combined like Newcombe's difference of rates (Zou and Donner 2008),
+        -- it is not zero where everybody or nobody converted.
+        case
+            when n_predictions_below = 0 then 0
+            else share_below * sqrt(
+                power(treated_money - treated_money_lower, 2)
+                + power(control_money_upper - control_money, 2)
+            )
+        end as net_fall,
+        case
+            when n_predictions_below = 0 then 0
+            else share_below * sqrt(
+                power(treated_money_upper - treated_money, 2)
+                + power(control_money - control_money_lower, 2)
+            )
+        end as net_rise,
         {{ ratio(
             '2 * n_true_positives',
             '(2 * n_true_positives + n_false_positives + n_false_negatives)'
         ) }} as f1_score
-    from rates
+    from moneys
 
 ),
 
@@ -323,10 +334,8 @@ final as (
         treated_rate,
         control_rate,
         net_per_lead,
-        case when n_predictions_below = 0 then net_per_lead else net_per_lead - net_fall end
-            as net_per_lead_lower,
-        case when n_predictions_below = 0 then net_per_lead else net_per_lead + net_rise end
-            as net_per_lead_upper,
+        net_per_lead - net_fall as net_per_lead_lower,
+        net_per_lead + net_rise as net_per_lead_upper,
         threshold_in_force,
 
         -- Nobody scores between two thresholds of the curve but in the bin of the lower one: what
