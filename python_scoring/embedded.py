@@ -69,7 +69,7 @@ def start(folder: Path) -> str:
     """Start the server that keeps its data in `folder`, if it is not running; return its URL.
 
     Writes `folder`/profiles.yml, so that dbt and the job find the server. A new server is told
-    SERVER_SETTINGS, some of which it takes at a start alone.
+    SERVER_SETTINGS, some of which it takes at a start alone, and keeps no checksums of pages.
 
     Raises:
         LeadlightError: the server does not start.
@@ -98,6 +98,13 @@ def start(folder: Path) -> str:
             connection.execute(f"create database {DATABASE} {DATABASE_SETTINGS}")
     if not exists:
         server.stop()
+        # Whoever reads a new table first marks its rows as committed. With checksums of pages that
+        # writes the whole table to the log, which was spared when it was made.
+        subprocess.run(
+            [psql_path().with_name("pg_checksums"), "--disable", "--pgdata", data_dir],
+            check=True,
+            capture_output=True,
+        )
         server.start()
     profile = PROFILE.format(
         host=host,
