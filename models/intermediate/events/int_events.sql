@@ -6,7 +6,6 @@
         post_hook='{{ analyze_once() }}',
         indexes=[
             {'columns': ['event_id'], 'unique': true},
-            {'columns': ['user_id']},
             {'columns': ['change_number']},
             {'columns': ['delivery_id']},
             {'columns': ['loaded_at']},

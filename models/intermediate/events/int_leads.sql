@@ -11,29 +11,14 @@
     )
 }}
 
-with events as (
+with new_events as (
 
     select * from {{ ref('int_events') }}
-    where event_type = 'lead_created'
-
-),
-
-touched as (
-
-    select *
-    from events
-    {% if is_incremental() %}
-    -- Asked of the model and not of the CTE, which Postgres would write to disk if it were read
-    -- twice.
     where
-        user_id in (
-            select new_events.user_id
-            from {{ ref('int_events') }} as new_events
-            where
-                new_events.event_type = 'lead_created'
-                and new_events.change_number > {{ newest_change_number(this) }}
-        )
-    {% endif %}
+        event_type = 'lead_created'
+        {% if is_incremental() %}
+        and change_number > {{ newest_change_number(this) }}
+        {% endif %}
 
 ),
 
@@ -45,31 +30,46 @@ numbered as (
             partition by user_id
             order by occurred_at, event_id
         ) as lead_number
-    from touched
+    from new_events
 
 ),
 
 final as (
 
     select
-        user_id,
-        event_id as lead_event_id,
+        numbered.user_id,
+        numbered.event_id as lead_event_id,
 
-        {{ json_text('properties', "'email'") }} as email,
-        {{ json_text('properties', "'utm_medium'") }} as utm_medium,
-        {{ json_text('properties', "'utm_source'") }} as utm_source,
-        {{ json_text('properties', "'device'") }} as device,
-        {{ json_text('properties', "'country'") }} as country,
+        {{ json_text('numbered.properties', "'email'") }} as email,
+        {{ json_text('numbered.properties', "'utm_medium'") }} as utm_medium,
+        {{ json_text('numbered.properties', "'utm_source'") }} as utm_source,
+        {{ json_text('numbered.properties', "'device'") }} as device,
+        {{ json_text('numbered.properties', "'country'") }} as country,
         {{ json_omit(
-            'properties', ['email', 'utm_medium', 'utm_source', 'device', 'country']
+            'numbered.properties', ['email', 'utm_medium', 'utm_source', 'device', 'country']
         ) }} as attributes,
 
-        occurred_at as landed_at,
+        numbered.occurred_at as landed_at,
         {{ next_change_number() }} as change_number
 
     from numbered
+    {% if is_incremental() %}
+    left join {{ this }} as known
+        on numbered.user_id = known.user_id
+    {% endif %}
     -- A person who leaves the address again stays the same lead.
-    where lead_number = 1
+    where
+        numbered.lead_number = 1
+        {% if is_incremental() %}
+        and (
+            known.user_id is null
+            or numbered.occurred_at < known.landed_at
+            or (
+                numbered.occurred_at = known.landed_at
+                and numbered.event_id < known.lead_event_id
+            )
+        )
+        {% endif %}
 
 )
 

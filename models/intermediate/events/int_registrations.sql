@@ -10,29 +10,14 @@
     )
 }}
 
-with events as (
+with new_events as (
 
     select * from {{ ref('int_events') }}
-    where event_type = 'new_registration'
-
-),
-
-touched as (
-
-    select *
-    from events
-    {% if is_incremental() %}
-    -- Asked of the model and not of the CTE, which Postgres would write to disk if it were read
-    -- twice.
     where
-        user_id in (
-            select new_events.user_id
-            from {{ ref('int_events') }} as new_events
-            where
-                new_events.event_type = 'new_registration'
-                and new_events.change_number > {{ newest_change_number(this) }}
-        )
-    {% endif %}
+        event_type = 'new_registration'
+        {% if is_incremental() %}
+        and change_number > {{ newest_change_number(this) }}
+        {% endif %}
 
 ),
 
@@ -44,29 +29,45 @@ numbered as (
             partition by user_id
             order by occurred_at, event_id
         ) as registration_number
-    from touched
+    from new_events
 
 ),
 
 final as (
 
     select
-        user_id,
-        event_id as registration_event_id,
+        numbered.user_id,
+        numbered.event_id as registration_event_id,
 
-        {{ json_text('properties', "'country'") }} as country,
-        {{ json_text('properties', "'city'") }} as city,
-        {{ json_text('properties', "'postcode'") }} as postcode,
-        {{ json_text('properties', "'campaign'") }} as campaign,
-        {{ json_text('properties', "'affiliate_url'") }} as affiliate_url,
-        {{ json_text('properties', "'label'") }} as sent_label,
+        {{ json_text('numbered.properties', "'country'") }} as country,
+        {{ json_text('numbered.properties', "'city'") }} as city,
+        {{ json_text('numbered.properties', "'postcode'") }} as postcode,
+        {{ json_text('numbered.properties', "'campaign'") }} as campaign,
+        {{ json_text('numbered.properties', "'affiliate_url'") }} as affiliate_url,
+        {{ json_text('numbered.properties', "'label'") }} as sent_label,
 
-        {{ json_date('properties', "'date_of_birth'") }} as date_of_birth,
-        occurred_at as registered_at,
+        {{ json_date('numbered.properties', "'date_of_birth'") }} as date_of_birth,
+        numbered.occurred_at as registered_at,
         {{ next_change_number() }} as change_number
 
     from numbered
-    where registration_number = 1
+    {% if is_incremental() %}
+    left join {{ this }} as known
+        on numbered.user_id = known.user_id
+    {% endif %}
+    -- Who registers again is known from the first time on.
+    where
+        numbered.registration_number = 1
+        {% if is_incremental() %}
+        and (
+            known.user_id is null
+            or numbered.occurred_at < known.registered_at
+            or (
+                numbered.occurred_at = known.registered_at
+                and numbered.event_id < known.registration_event_id
+            )
+        )
+        {% endif %}
 
 )
 

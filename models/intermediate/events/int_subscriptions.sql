@@ -12,7 +12,7 @@
 
 with events as (
 
-    select * from {{ ref('int_events') }}
+    select * from {{ ref('int_events_sessionized') }}
     where event_type in ('subscription_started', 'subscription_cancelled')
 
 ),
@@ -27,7 +27,7 @@ touched as (
     where
         user_id in (
             select new_events.user_id
-            from {{ ref('int_events') }} as new_events
+            from {{ ref('int_events_sessionized') }} as new_events
             where
                 new_events.event_type in ('subscription_started', 'subscription_cancelled')
                 and new_events.change_number > {{ newest_change_number(this) }}
