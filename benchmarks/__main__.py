@@ -25,7 +25,7 @@ def table(lines: Sequence[tuple[str, str]]) -> str:
 @click.option("--predictions", default=10_000_000, show_default=True, help="How many in all.")
 @click.option("--assignments", default=10_000_000, show_default=True, help="How many in all.")
 @click.option("--segments", default=8, show_default=True, help="How many values the slice has.")
-@click.option("--events", "n_events", default=8_100_000, show_default=True, help="How many in all.")
+@click.option("--events", "n_events", default=8_400_000, show_default=True, help="How many in all.")
 @click.option("--users", default=300_000, show_default=True, help="Whose events they are.")
 @click.option("--days", default=90, show_default=True, help="Over how many days.")
 @click.option("--repeats", default=3, show_default=True, help="Of what the median is reported.")

@@ -86,8 +86,8 @@ def _make(server: Server, n_events: int, n_users: int, n_days: int) -> None:
 
     Six of ten users shop, two play, two subscribe. Each begins on a day of its own, the first of
     them a month before the first day, and comes back ever more rarely: five visits of up to six
-    events, of which the last lies up to two months after the first. One in fourteen events
-    happens later than the days.
+    events, of which the last lies up to two months after the first. One in twelve events
+    comes later than the days.
     """
     per_user = n_events // n_users
     # In [0, 1), of a user and a number; a digest is as good as a draw, and the same every time.

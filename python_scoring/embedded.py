@@ -18,7 +18,8 @@ DATABASE = "leadlight"
 
 # Postgres as it comes is set for many small questions on a small machine. Here a few build tables
 # of millions of rows: they sort in memory, write no log of a table that they create (it is on disk
-# before they commit), and are not made to write everything out every few minutes.
+# before they commit), are not made to write everything out every few minutes, and read themselves:
+# processes that read for them would take the cores that they work on.
 SERVER_SETTINGS = {
     "shared_buffers": "256MB",
     "work_mem": "64MB",
@@ -28,6 +29,7 @@ SERVER_SETTINGS = {
     "max_wal_size": "4GB",
     "checkpoint_timeout": "30min",
     "random_page_cost": "1.1",
+    "io_method": "sync",
 }
 
 # Texts are compared byte by byte: sorting events by their ids the way of a language takes several
