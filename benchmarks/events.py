@@ -16,8 +16,8 @@ from python_scoring.loading import load_file
 FIRST_DAY = date(2026, 1, 1)
 # What stands before the models are asked: clean events and features, then labels to train on.
 SELECTION = ("--selector", "pre")
-FEATURES = (*SELECTION, "--exclude", "int_labels")
-LABELS = ("--select", "int_labels")
+FEATURES = ("--select", "path:models/intermediate/events", "+path:models/marts/features")
+LABELS = ("--select", "+int_labels", "--exclude", *FEATURES[1:])
 # Every hundredth delivery comes up to two days late, every two hundredth comes twice.
 LATE_DAYS = 2
 
