@@ -34,42 +34,53 @@ numbered as (
 
 ),
 
+first_leads as (
+
+    select * from numbered
+    where lead_number = 1
+
+),
+
+{% if is_incremental() %}
+
+-- A person who leaves the address again stays the same lead.
+new_leads as (
+
+    select firsts.*
+    from first_leads as firsts
+    left join {{ this }} as known
+        on firsts.user_id = known.user_id
+    where
+        known.user_id is null
+        or firsts.occurred_at < known.landed_at
+        or (
+            firsts.occurred_at = known.landed_at
+            and firsts.event_id < known.lead_event_id
+        )
+
+),
+
+{% endif %}
+
 final as (
 
     select
-        numbered.user_id,
-        numbered.event_id as lead_event_id,
+        user_id,
+        event_id as lead_event_id,
 
-        {{ json_text('numbered.properties', "'email'") }} as email,
-        {{ json_text('numbered.properties', "'utm_medium'") }} as utm_medium,
-        {{ json_text('numbered.properties', "'utm_source'") }} as utm_source,
-        {{ json_text('numbered.properties', "'device'") }} as device,
-        {{ json_text('numbered.properties', "'country'") }} as country,
+        {{ json_text('properties', "'email'") }} as email,
+        {{ json_text('properties', "'utm_medium'") }} as utm_medium,
+        {{ json_text('properties', "'utm_source'") }} as utm_source,
+        {{ json_text('properties', "'device'") }} as device,
+        {{ json_text('properties', "'country'") }} as country,
         {{ json_omit(
-            'numbered.properties', ['email', 'utm_medium', 'utm_source', 'device', 'country']
+            'properties', ['email', 'utm_medium', 'utm_source', 'device', 'country']
         ) }} as attributes,
 
-        numbered.occurred_at as landed_at,
+        occurred_at as landed_at,
         {{ next_change_number() }} as change_number
 
-    from numbered
-    {% if is_incremental() %}
-    left join {{ this }} as known
-        on numbered.user_id = known.user_id
-    {% endif %}
-    -- A person who leaves the address again stays the same lead.
-    where
-        numbered.lead_number = 1
-        {% if is_incremental() %}
-        and (
-            known.user_id is null
-            or numbered.occurred_at < known.landed_at
-            or (
-                numbered.occurred_at = known.landed_at
-                and numbered.event_id < known.lead_event_id
-            )
-        )
-        {% endif %}
+    from {{ 'new_leads' if is_incremental() else 'first_leads' }}
 
 )
 

@@ -33,41 +33,52 @@ numbered as (
 
 ),
 
+first_registrations as (
+
+    select * from numbered
+    where registration_number = 1
+
+),
+
+{% if is_incremental() %}
+
+-- Who registers again is known from the first time on.
+new_registrations as (
+
+    select firsts.*
+    from first_registrations as firsts
+    left join {{ this }} as known
+        on firsts.user_id = known.user_id
+    where
+        known.user_id is null
+        or firsts.occurred_at < known.registered_at
+        or (
+            firsts.occurred_at = known.registered_at
+            and firsts.event_id < known.registration_event_id
+        )
+
+),
+
+{% endif %}
+
 final as (
 
     select
-        numbered.user_id,
-        numbered.event_id as registration_event_id,
+        user_id,
+        event_id as registration_event_id,
 
-        {{ json_text('numbered.properties', "'country'") }} as country,
-        {{ json_text('numbered.properties', "'city'") }} as city,
-        {{ json_text('numbered.properties', "'postcode'") }} as postcode,
-        {{ json_text('numbered.properties', "'campaign'") }} as campaign,
-        {{ json_text('numbered.properties', "'affiliate_url'") }} as affiliate_url,
-        {{ json_text('numbered.properties', "'label'") }} as sent_label,
+        {{ json_text('properties', "'country'") }} as country,
+        {{ json_text('properties', "'city'") }} as city,
+        {{ json_text('properties', "'postcode'") }} as postcode,
+        {{ json_text('properties', "'campaign'") }} as campaign,
+        {{ json_text('properties', "'affiliate_url'") }} as affiliate_url,
+        {{ json_text('properties', "'label'") }} as sent_label,
 
-        {{ json_date('numbered.properties', "'date_of_birth'") }} as date_of_birth,
-        numbered.occurred_at as registered_at,
+        {{ json_date('properties', "'date_of_birth'") }} as date_of_birth,
+        occurred_at as registered_at,
         {{ next_change_number() }} as change_number
 
-    from numbered
-    {% if is_incremental() %}
-    left join {{ this }} as known
-        on numbered.user_id = known.user_id
-    {% endif %}
-    -- Who registers again is known from the first time on.
-    where
-        numbered.registration_number = 1
-        {% if is_incremental() %}
-        and (
-            known.user_id is null
-            or numbered.occurred_at < known.registered_at
-            or (
-                numbered.occurred_at = known.registered_at
-                and numbered.event_id < known.registration_event_id
-            )
-        )
-        {% endif %}
+    from {{ 'new_registrations' if is_incremental() else 'first_registrations' }}
 
 )
 
