@@ -9,7 +9,7 @@ help:
 	@echo "make test    lint, then every test, on throwaway databases"
 	@echo "make lint    ruff and sqlfluff"
 	@echo "make docs    the dbt docs site, as one page: target/static_index.html"
-	@echo "make bench   measure ten million predictions, 7.5 million events; BENCH='--predictions 1000000'"
+	@echo "make bench   measure ten million predictions, 7.7 million events; BENCH='--predictions 1000000'"
 	@echo "make clean   remove .venv, packages and build products; the databases stay"
 
 demo: dbt_packages/.installed
