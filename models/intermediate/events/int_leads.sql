@@ -11,56 +11,12 @@
     )
 }}
 
-with new_events as (
-
-    select * from {{ ref('int_events') }}
-    where
-        event_type = 'lead_created'
-        {% if is_incremental() %}
-        and change_number > {{ newest_change_number(this) }}
-        {% endif %}
-
-),
-
-numbered as (
-
-    select
-        *,
-        row_number() over (
-            partition by user_id
-            order by occurred_at, event_id
-        ) as lead_number
-    from new_events
-
-),
-
-first_leads as (
-
-    select * from numbered
-    where lead_number = 1
-
-),
-
-{% if is_incremental() %}
-
 -- A person who leaves the address again stays the same lead.
-new_leads as (
+with first_leads as (
 
-    select firsts.*
-    from first_leads as firsts
-    left join {{ this }} as known
-        on firsts.user_id = known.user_id
-    where
-        known.user_id is null
-        or firsts.occurred_at < known.landed_at
-        or (
-            firsts.occurred_at = known.landed_at
-            and firsts.event_id < known.lead_event_id
-        )
+    {{ new_first_events(ref('int_events'), 'lead_created', 'landed_at', 'lead_event_id') }}
 
 ),
-
-{% endif %}
 
 final as (
 
@@ -80,7 +36,7 @@ final as (
         occurred_at as landed_at,
         {{ next_change_number() }} as change_number
 
-    from {{ 'new_leads' if is_incremental() else 'first_leads' }}
+    from first_leads
 
 )
 
