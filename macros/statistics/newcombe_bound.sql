@@ -11,7 +11,7 @@
 
         select
             p - control_p {{ '-' if side == 'lower' else '+' }}
-            sqrt(power(p - bound, 2) + power(control_p - control_bound, 2))
+            {{ difference_margin('p', 'bound', 'control_p', 'control_bound') }}
         from newcombe_input
     )
 {%- endmacro %}

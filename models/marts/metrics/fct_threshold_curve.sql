@@ -273,17 +273,15 @@ nets as (
         -- it is not zero where everybody or nobody converted.
         case
             when n_predictions_below = 0 then 0
-            else share_below * sqrt(
-                power(treated_money - treated_money_lower, 2)
-                + power(control_money_upper - control_money, 2)
-            )
+            else share_below * {{ difference_margin(
+                'treated_money', 'treated_money_lower', 'control_money', 'control_money_upper'
+            ) }}
         end as net_fall,
         case
             when n_predictions_below = 0 then 0
-            else share_below * sqrt(
-                power(treated_money_upper - treated_money, 2)
-                + power(control_money - control_money_lower, 2)
-            )
+            else share_below * {{ difference_margin(
+                'treated_money', 'treated_money_upper', 'control_money', 'control_money_lower'
+            ) }}
         end as net_rise,
         {{ ratio(
             '2 * n_true_positives',
